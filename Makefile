@@ -1,0 +1,53 @@
+# One word per job. `make run` is a whole call on this machine, `make test` everything that CI checks.
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTHON ?= $(shell sh scripts/find-python.sh)
+
+.PHONY: help setup setup-test setup-train run test lint types bench clean lock
+
+help:
+	@echo "make run     a whole call on this machine: your camera in, your avatar out"
+	@echo "make test    install what tests need, and run them"
+	@echo "make lint    style and types"
+	@echo "make setup   only make .venv with what 'make run' needs"
+	@echo "make setup-train   also torch, for making engines"
+
+# Installing is repeated only when what is to be installed has changed.
+$(VENV)/.live: pyproject.toml constraints.txt
+	@sh scripts/find-python.sh > /dev/null
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.live
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,lint,train]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.live
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[train]'
+	@touch $@
+
+setup: $(VENV)/.live
+setup-test: $(VENV)/.test
+setup-train: $(VENV)/.train
+
+run: setup
+	$(BIN)/telepresence demo
+
+test: setup-test
+	$(BIN)/python -m pytest
+
+lint: setup-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Makes constraints.txt anew: the newest versions that pyproject.toml allows, for Python 3.11 and 3.12 alike.
+lock: setup-test
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --no-emit-package torch --no-annotate --no-header \
+	  --upgrade --output-file constraints.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

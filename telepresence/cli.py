@@ -1,0 +1,181 @@
+"""The command `telepresence`: one thin function per command. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import click
+
+from telepresence import __version__
+from telepresence.errors import TelepresenceError
+
+DEFAULT_ENGINE = "prior"
+_PATH = click.Path(path_type=Path)
+_SIZE = click.Choice(["256", "512"])
+
+
+class _Group(click.Group):
+    """Shows our own errors as one line, without a traceback, and ends with status 2."""
+
+    order: ClassVar[tuple[str, ...]] = ("demo", "enrol", "render", "hub", "join", "doctor", "engines")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in self.order if name in self.commands]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TelepresenceError as error:
+            click.echo(f"telepresence: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that draws pictures."""
+    for option in (
+        click.option("--runtime", help="Execute the engine with this runtime instead of the fastest one found."),
+        click.option("--size", type=_SIZE, default="256", show_default=True, help="Picture side."),
+        click.option("--engine", default=DEFAULT_ENGINE, show_default=True, help="A shipped name, or a folder."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="telepresence")
+def main() -> None:
+    """Be present as an avatar: only motion crosses the network, the receiver draws the picture."""
+
+
+@main.command()
+@click.option("--camera", default="browser", show_default=True, help="browser, sample (no camera), a FILE or a DEVICE.")
+@click.option("--avatar", type=_PATH, help="The avatar to be shown as. Default: the sample avatar.")
+@click.option("--port", default=8080, show_default=True, help="Where the page is served, on this machine only.")
+@click.option("--open/--no-open", "open_browser", default=True, help="Open the page in the browser.")
+@_engine_options
+def demo(
+    camera: str, avatar: Path | None, port: int, open_browser: bool, engine: str, size: str, runtime: str | None
+) -> None:
+    """A whole call on this machine: your camera in, your avatar out as the far end sees it."""
+    from telepresence.demo import DemoConfig, run_demo
+
+    run_demo(DemoConfig(camera, avatar, port, open_browser, engine, int(size), runtime))
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=_PATH, metavar="PHOTO... | VIDEO")
+@click.option("--out", type=_PATH, required=True, help="Where to write the avatar, NAME.avatar.")
+@click.option("--name", help="What the avatar is called. Default: the name of OUT.")
+@click.option("--engine", help="Engine that the avatar is meant for. Default: any.")
+def enrol(sources: tuple[Path, ...], out: Path, name: str | None, engine: str | None) -> None:
+    """Make an avatar from photos of a person, or from one video."""
+    from telepresence.avatar.enrol import enrol as make
+    from telepresence.avatar.file import save
+    from telepresence.runtime.engine import find_engine
+
+    if engine is not None:
+        find_engine(engine)
+    avatar = make(sources, name=name or out.stem, engine=engine, progress=lambda line: click.echo(line, err=True))
+    written = save(avatar, out)
+    click.echo(f"{out}: {len(avatar.references)} reference(s), {written / 1024:.0f} KiB")
+
+
+@main.command()
+@click.option("--avatar", type=_PATH, help="Default: the sample avatar.")
+@click.option("--drive", type=_PATH, help="A clip of a face, or a .motion track. Default: the recorded motion.")
+@click.option("--out", type=_PATH, required=True, help="The video to write, .mp4.")
+@click.option(
+    "--framing",
+    type=click.Choice(["relative", "absolute"]),
+    default="relative",
+    show_default=True,
+    help="relative keeps the avatar framed as enrolled; absolute puts the head where the driver's is.",
+)
+@click.option("--json", "json_out", type=_PATH, help="Write a report to this file.")
+@_engine_options
+def render(
+    avatar: Path | None, drive: Path | None, out: Path, framing: Literal["relative", "absolute"], json_out: Path | None,
+    engine: str, size: str, runtime: str | None,
+) -> None:  # fmt: skip
+    """Drive an avatar with a clip: the call's own modules in a row, without a network."""
+    from telepresence.render import render_files
+
+    report = render_files(
+        avatar, drive, out, engine=engine, size=int(size), framing=framing, runtime=runtime, json_out=json_out
+    )
+    click.echo(report.text())
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for everybody.")
+@click.option("--port", default=8081, show_default=True)
+@click.option("--room", help="Room to print a link for. Default: a new random name.")
+@click.option("--origin", "origins", multiple=True, help="Further origin that pages may come from. May be repeated.")
+def hub(host: str, port: int, room: str | None, origins: tuple[str, ...]) -> None:
+    """Run a hub: rooms, tokens and signalling. It never sees a camera picture."""
+    from telepresence.hub.serve import config_from_environment, run_hub
+
+    run_hub(host, port, config_from_environment(origins), room=room)
+
+
+@main.command()
+@click.argument("url")
+@click.option("--camera", default="browser", show_default=True, help="browser, sample, none, a FILE or a DEVICE.")
+@click.option("--avatar", type=_PATH, help="The avatar to be shown as. Default: the sample avatar.")
+@click.option("--sink", default="browser", show_default=True, help="browser, null, or a FILE.mp4 to record to.")
+@click.option("--name", default="", help="What the others see as your name.")
+@click.option("--page-port", default=0, help="Port of your own page; 0 finds a free one.")
+@click.option("--page-origin", "page_origins", multiple=True, help="Further origin that may use the page's API.")
+@click.option("--json-ready", is_flag=True, help="Print one JSON line on standard output when ready.")
+@_engine_options
+def join(url: str, **options: Any) -> None:
+    """Join a room: camera in, motion out; motion in, pictures out. URL is the link that the hub printed."""
+    from telepresence.rtc.edge import EdgeConfig, run_edge
+
+    options["size"] = int(options["size"])
+    run_edge(EdgeConfig(url=url, **options))
+
+
+@main.command()
+@click.option("--json", "print_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(print_json: bool) -> None:
+    """Examine this machine: what a call needs, what is missing, and how to get it."""
+    from telepresence.doctor import run_doctor
+
+    sys.exit(run_doctor(print_json=print_json))
+
+
+@main.group()
+def engines() -> None:
+    """List and measure engines."""
+
+
+@engines.command("list")
+def engines_list() -> None:
+    """Show the engines and the runtimes that can execute them here."""
+    from telepresence.runtime.report import list_engines_text
+
+    click.echo(list_engines_text())
+
+
+@engines.command("bench")
+@click.argument("name", default=DEFAULT_ENGINE)
+@click.option("--size", type=_SIZE, default="256", show_default=True)
+@click.option("--json", "json_out", type=_PATH, help="Write the figures to this file too.")
+def engines_bench(name: str, size: str, json_out: Path | None) -> None:
+    """Measure one engine in every runtime that is installed."""
+    from telepresence.runtime.report import bench_engine, bench_text, write_bench
+
+    figures = bench_engine(name, int(size))
+    click.echo(bench_text(figures))
+    if json_out:
+        write_bench(figures, json_out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Faces without a network: landmarks, motion, basis, retargeting. Pure, but for the MediaPipe adapter."""

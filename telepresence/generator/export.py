@@ -1,0 +1,125 @@
+"""Write an engine's folder: graphs, description and golden vectors: `python -m telepresence.generator.export prior`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from telepresence import __version__
+from telepresence.face.basis import default_basis
+from telepresence.resources import shipped
+
+OPSET: Final = 18  # the lowest that torch's exporter writes; TensorRT 10 and 11, OpenVINO and onnxruntime read it
+SIZES: Final = (256, 512)
+
+
+def main() -> None:
+    """Export one engine into `engines/NAME`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("engine", choices=sorted(_ENGINES))
+    parser.add_argument("--out", type=Path, help="folder of engines; default: the checkout's")
+    options = parser.parse_args()
+    folder = (options.out or shipped("engines")) / options.engine
+    folder.mkdir(parents=True, exist_ok=True)
+    _ENGINES[options.engine](folder)
+
+
+def export_prior(folder: Path) -> None:
+    """The analytic engine."""
+    from telepresence.generator.prior import REFERENCES, PriorEncode, PriorRender
+
+    for size in SIZES:
+        encode, render = PriorEncode().eval(), PriorRender(size).eval()
+        export_graphs(folder, size, REFERENCES, encode, render)
+        write_golden(folder, size, REFERENCES, encode, render)
+    description = "Analytic: a z-buffered face mesh with rigid rings warps the two nearest references."
+    describe(folder, "prior", REFERENCES, f"{description} No learned weights.")
+
+
+def export_graphs(folder: Path, size: int, references: int, encode: nn.Module, render: nn.Module) -> None:
+    """Write encode-SIZE.onnx and render-SIZE.onnx; feature names are those of `encode.outputs`."""
+    keypoints = 0.45 * torch.from_numpy(default_basis().mean)[None]
+    picture = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    matte = torch.zeros(1, size, size, 1, dtype=torch.uint8)
+    names: Any = encode.outputs
+    with torch.no_grad():
+        features: Sequence[Tensor] = encode(picture, matte, keypoints)
+    stacked = [f.repeat(references, *[1] * (f.dim() - 1)) for f in features]
+    inputs = ("picture", "matte", "keypoints")
+    _export(encode, (picture, matte, keypoints), folder / f"encode-{size}.onnx", inputs, names)
+    _export(
+        render,
+        (keypoints, *stacked, picture),
+        folder / f"render-{size}.onnx",
+        ("keypoints", *names, "background"),
+        ("picture",),
+    )
+
+
+def describe(folder: Path, name: str, references: int, description: str) -> None:
+    """Write engine.toml with the hash of every graph."""
+    graphs = [folder / f"{kind}-{size}.onnx" for size in SIZES for kind in ("encode", "render")]
+    hashes = "\n".join(f'"{path.name}" = "{hashlib.sha256(path.read_bytes()).hexdigest()}"' for path in graphs)
+    (folder / "engine.toml").write_text(
+        f'name = "{name}"\nversion = "{__version__}"\nmotion_schema = {default_basis().schema}\n'
+        f"references = {references}\nsizes = {list(SIZES)}\n"
+        f'description = "{description}"\nlicence = "Apache-2.0"\n\n[files]\n{hashes}\n'
+    )
+
+
+def write_golden(folder: Path, size: int, references: int, encode: nn.Module, render: nn.Module) -> None:
+    """Write golden-SIZE.npz: what torch itself, which no runtime is built on, draws of inputs made by rule."""
+    from telepresence.runtime import golden
+
+    given = {name: torch.from_numpy(array) for name, array in golden.inputs(size, references).items()}
+    with torch.no_grad():
+        encoded = [
+            encode(p[None], m[None, ..., None], k[None])
+            for p, m, k in zip(given["picture"], given["matte"], given["reference_keypoints"], strict=True)
+        ]
+        filled = encoded + encoded[:1] * (references - len(encoded))
+        features = [torch.cat(column) for column in zip(*filled, strict=True)]
+        pictures = [render(k[None], *features, given["background"][None]) for k in given["keypoints"]]
+    arrays = {name: tensor.numpy() for name, tensor in given.items()}
+    golden.save(folder / f"golden-{size}.npz", arrays, torch.cat(pictures).numpy())
+
+
+def _export(
+    module: nn.Module, inputs: Sequence[Tensor], path: Path, names: Sequence[str], outputs: Sequence[str]
+) -> None:
+    import onnx
+
+    program: Any = torch.onnx.export(
+        module.eval(),
+        tuple(inputs),
+        input_names=list(names),
+        output_names=list(outputs),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    model = program.model_proto
+    # Source lines and tensor notes of the machine that exported: of no use to others, and they change the hash.
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.value_info[:]
+    del model.metadata_props[:]
+    for value in [*model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+_ENGINES: Final[dict[str, Callable[[Path], None]]] = {"prior": export_prior}
+
+
+if __name__ == "__main__":
+    main()

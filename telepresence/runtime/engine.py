@@ -1,0 +1,199 @@
+"""An engine in use: an avatar is prepared once, then every (478, 3) of keypoints becomes a picture.
+
+In order:
+
+    engine = open_engine("prior", 256)
+    engine.warm_up()
+    prepared = engine.prepare(avatar)
+    rgba = engine.render(prepared, keypoints)   # copy what you keep
+    engine.close()
+
+With several avatars, prepare each once and render them in any order: changing between them costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telepresence.errors import EngineError
+from telepresence.face.basis import SCHEMA
+from telepresence.face.motion import to_square
+from telepresence.face.topology import N_LANDMARKS
+from telepresence.runtime.choose import Choice, Chooser, memory_key
+from telepresence.runtime.contract import Array, Runtime
+from telepresence.runtime.graphs import EncodeInput, Graphs
+from telepresence.runtime.info import EngineInfo, find_engine, list_engines
+from telepresence.runtime.machine import cache_folder, default_threads
+from telepresence.runtime.onnxruntime import OnnxRuntime
+from telepresence.runtime.openvino import OpenVino
+
+if TYPE_CHECKING:
+    from telepresence.avatar.model import Avatar, Reference
+
+__all__ = ["Engine", "EngineInfo", "Prepared", "find_engine", "list_engines", "open_engine"]
+
+WARM_UP_PICTURES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """An avatar made ready for one engine and size. Keep it as long as the avatar is shown."""
+
+    digest: str
+    """Of the engine that it was prepared for."""
+    size: int
+    tensors: Mapping[str, Array]
+    """Inputs of `render` by name; not to be changed."""
+
+
+class Engine:
+    """A loaded engine. `prepare` and `render` may run at the same time in two threads; each by itself takes turns."""
+
+    def __init__(self, choice: Choice[Graphs]) -> None:
+        self._graphs = choice.loaded
+        self.info = self._graphs.info
+        self.size = self._graphs.size
+        """S, side of the pictures in pixels."""
+        self.runtime_name = choice.runtime
+        self.warnings = choice.warnings
+        """Runtimes that are missing or failed: to be said loudly."""
+        self.measured_ms = choice.measured_ms
+        """Median milliseconds a picture by runtime, if they were compared."""
+        self.reason = choice.reason + "".join(f"\nwarning: {warning}" for warning in choice.warnings)
+        """Why this runtime: print it. Warnings follow, one a line."""
+
+    def prepare(self, avatar: Avatar) -> Prepared:
+        """Encode an avatar's references; takes about as long as as many pictures. Blocks: call it from a worker.
+
+        The first K references are used (enrolment puts the most useful first); fewer are repeated from the first.
+
+        Raises:
+            EngineError: the runtime failed, or the engine is closed.
+        """
+        used = avatar.references[: self.info.references]
+        background = _resized(avatar.background, self.size)
+        tensors = self._graphs.tensors((self._encode_input(reference) for reference in used), background)
+        return Prepared(self.info.digest, self.size, tensors)
+
+    def render(self, prepared: Prepared, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Draw one picture. Blocks: call it from a worker.
+
+        Args:
+            prepared: from `prepare` of an engine with the same graphs and size. Changing avatars copies nothing.
+            keypoints: (478, 3) float32, square coordinates, finite.
+
+        Returns:
+            (S, S, 4) uint8 RGBA, RGB composed over the avatar's background, A the matte. It belongs to the engine and
+            is overwritten by the next call: copy what you keep.
+
+        Raises:
+            EngineError: an argument does not fit the engine, the runtime failed, or the engine is closed.
+        """
+        if prepared.digest != self.info.digest or prepared.size != self.size:
+            raise EngineError("the avatar was prepared for another engine or size; call this engine's prepare")
+        keypoints = np.asarray(keypoints, np.float32)
+        if keypoints.shape != (N_LANDMARKS, 3) or not np.isfinite(keypoints).all():
+            raise EngineError(f"keypoints must be finite and ({N_LANDMARKS}, 3); their shape is {keypoints.shape}")
+        return self._graphs.render(prepared.tensors, keypoints)
+
+    def warm_up(self) -> None:
+        """Draw a few pictures of nobody, so that the first of a call is as fast as the others.
+
+        Raises:
+            EngineError: the runtime failed, or the engine is closed.
+        """
+        self.measure(WARM_UP_PICTURES)
+        self._graphs.forget_trial()
+
+    def measure(self, pictures: int = 30) -> list[float]:
+        """Milliseconds that each of some pictures of nobody takes; warm up first.
+
+        Raises:
+            EngineError: the runtime failed, or the engine is closed.
+        """
+        times = []
+        for _ in range(pictures):
+            begin = time.perf_counter()
+            self._graphs.trial()
+            times.append((time.perf_counter() - begin) * 1e3)
+        return times
+
+    def close(self) -> None:
+        """Free the graphs, after a picture in progress is done. Closing twice is fine."""
+        self._graphs.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _encode_input(self, reference: Reference) -> EncodeInput:
+        height, width = reference.picture.shape[:2]
+        return EncodeInput(
+            _resized(reference.picture, self.size),
+            _resized(reference.matte, self.size),
+            to_square(reference.landmarks, width, height),
+        )
+
+
+def runtimes() -> tuple[list[Runtime], list[Runtime]]:
+    """Those that are chosen from by themselves, by preference, and those that only a name brings in."""
+    return [OpenVino(), OnnxRuntime()], [OpenVino("bfloat16")]
+
+
+def open_engine(
+    name: str | Path = "prior", size: int = 256, *, runtime: str | None = None, threads: int | None = None
+) -> Engine:
+    """Find an engine, check it, choose a runtime for it and load it. Call `warm_up` next, and `close` at the end.
+
+    The first use on a machine measures the runtimes, which takes up to about two seconds more.
+
+    Args:
+        name: a shipped engine's name, or the path of an engine's folder.
+        size: side of the pictures, pixels.
+        runtime: a runtime's name; None or "auto" for the fastest here.
+        threads: CPU threads a picture, >= 1; None for half the cores.
+
+    Raises:
+        EngineError: no such engine, size or runtime; the engine is damaged or was made for another motion schema; or no
+            runtime can execute it.
+    """
+    info = find_engine(name)
+    if info.motion_schema != SCHEMA:
+        raise EngineError(
+            f"engine {info.name!r} was made for motion schema {info.motion_schema}, and this telepresence has schema "
+            f"{SCHEMA}; install the engine's version for schema {SCHEMA}, or update telepresence"
+        )
+    for kind in ("encode", "render"):  # a damaged file is the engine's fault and not the runtime's: say so at once
+        info.graph(kind, size)
+    threads = threads or default_threads()
+    ordinary, extra = runtimes()
+    chooser: Chooser[Graphs] = Chooser(
+        ordinary,
+        lambda candidate: Graphs(info, size, candidate, threads),
+        memory_key(info.digest, size, threads, ordinary),
+        cache_folder() / "runtime.json",
+        extra,
+    )
+    return Engine(chooser.choose(runtime))
+
+
+def _resized(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Scale a square picture (H, H[, C]) uint8 to `size`."""
+    if picture.shape[:2] == (size, size):
+        return picture
+    from PIL import Image
+
+    scaled = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)  # filters before it shrinks
+    return np.asarray(scaled, np.uint8)

@@ -1,0 +1,21 @@
+"""Fixtures that more than one folder of tests needs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def faces() -> Path:
+    """Folder of real faces (`dev/*.mp4`, `photos/*.jpg`), which is not part of the repository."""
+    folder = Path(os.environ.get("TELEPRESENCE_FACES", _ROOT.parent / "shared" / "faces"))
+    if not (folder / "dev").is_dir():
+        warnings.warn(f"no faces in {folder}: tests of real faces are skipped; set TELEPRESENCE_FACES", stacklevel=1)
+        pytest.skip(f"no faces in {folder}; set TELEPRESENCE_FACES to a folder with dev/ and photos/")
+    return folder

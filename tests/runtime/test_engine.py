@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from telepresence.errors import EngineError
+from telepresence.face.motion import to_square
+from telepresence.runtime import engine as engine_module
+from telepresence.runtime.engine import Engine, open_engine
+from telepresence.runtime.onnxruntime import OnnxRuntime
+from telepresence.runtime.openvino import OpenVino
+from tests.runtime import tiny
+from tests.runtime.conftest import make_avatar
+
+KEYPOINTS = np.zeros((478, 3), np.float32)
+
+
+@pytest.fixture(params=["openvino", "onnxruntime"])
+def engine(request: pytest.FixtureRequest, engine_folder: Path) -> Iterator[Engine]:
+    with open_engine(engine_folder, tiny.SIZE, runtime=request.param) as opened:
+        yield opened
+
+
+def missing(self: object) -> str:
+    return "not installed; pip install it"
+
+
+def test_draws_over_the_background(engine: Engine) -> None:
+    prepared = engine.prepare(make_avatar())
+    out = engine.render(prepared, KEYPOINTS + 9)  # so far off that nobody is in the picture
+    assert out.shape == (64, 64, 4)
+    assert out.dtype == np.uint8
+    assert (out[..., :3] == 30).all()
+    assert (out[..., 3] == 0).all()
+
+
+def test_keypoints_move_the_picture(engine: Engine) -> None:
+    avatar = make_avatar(side=100, references=1)
+    prepared = engine.prepare(avatar)
+    at_rest = to_square(avatar.references[0].landmarks, 100, 100)
+    still = engine.render(prepared, at_rest).copy()
+    assert still[32, 32, 3] == 255
+    moved = at_rest + np.array([2 * 10 / 64, 0, 0], np.float32)  # ten pixels to the right
+    out = engine.render(prepared, moved)
+    assert np.abs(out[:, 10:].astype(int) - still[:, :-10]).max() <= 1
+    assert not np.array_equal(out, still)
+
+
+def test_returned_picture_is_reused(engine: Engine) -> None:
+    prepared = engine.prepare(make_avatar())
+    first = engine.render(prepared, KEYPOINTS)
+    before = first.copy()
+    engine.render(prepared, KEYPOINTS + 9)
+    assert not np.array_equal(first, before)
+
+
+def test_free_slots_repeat_the_first_reference(engine: Engine) -> None:
+    prepared = engine.prepare(make_avatar(references=2))
+    for name in ("colour", "alpha", "reference_keypoints"):
+        tensor = prepared.tensors[name]
+        assert len(tensor) == tiny.REFERENCES
+        np.testing.assert_array_equal(tensor[2], tensor[0])
+    assert not np.array_equal(prepared.tensors["colour"][1], prepared.tensors["colour"][0])
+
+
+def test_more_references_than_slots(engine: Engine) -> None:
+    avatar = make_avatar(references=tiny.REFERENCES + 2)
+    whole, cut = engine.prepare(avatar), engine.prepare(make_avatar(references=tiny.REFERENCES))
+    np.testing.assert_array_equal(whole.tensors["colour"], cut.tensors["colour"])
+
+
+def test_several_avatars_in_turn(engine: Engine) -> None:
+    prepared = [engine.prepare(make_avatar(seed=seed)) for seed in (0, 1)]
+    alone = [engine.render(one, KEYPOINTS).copy() for one in prepared]
+    assert not np.array_equal(alone[0], alone[1])
+    for number in (0, 1, 1, 0):
+        np.testing.assert_array_equal(engine.render(prepared[number], KEYPOINTS), alone[number])
+
+
+def test_references_of_another_size_are_scaled(engine: Engine) -> None:
+    for side in (65, 100, 200):
+        prepared = engine.prepare(make_avatar(side=side))
+        assert prepared.tensors["background"].shape == (1, 64, 64, 3)
+        assert np.abs(prepared.tensors["reference_keypoints"][..., :2]).max() <= 0.4 + 1e-6
+
+
+def test_runtimes_draw_the_same(engine_folder: Path) -> None:
+    pictures = []
+    for name in ("openvino", "onnxruntime"):
+        with open_engine(engine_folder, tiny.SIZE, runtime=name) as engine:
+            engine.warm_up()
+            pictures.append(engine.render(engine.prepare(make_avatar()), KEYPOINTS + 0.03).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
+def test_wrong_arguments(engine: Engine) -> None:
+    prepared = engine.prepare(make_avatar())
+    with pytest.raises(EngineError, match=r"\(478, 3\)"):
+        engine.render(prepared, KEYPOINTS[:468])
+    with pytest.raises(EngineError, match="finite"):
+        engine.render(prepared, KEYPOINTS * np.nan)
+    with pytest.raises(EngineError, match="another engine"):
+        engine.render(replace(prepared, digest="0" * 64), KEYPOINTS)
+
+
+def test_closed(engine: Engine) -> None:
+    prepared = engine.prepare(make_avatar())
+    engine.close()
+    engine.close()
+    for call in (lambda: engine.render(prepared, KEYPOINTS), engine.warm_up, lambda: engine.prepare(make_avatar())):
+        with pytest.raises(EngineError, match="closed"):
+            call()
+
+
+def test_runtime_that_fails_in_mid_call(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = engine.prepare(make_avatar())
+    session = engine._graphs._render
+
+    def fail() -> None:
+        raise MemoryError("the machine ran out")
+
+    monkeypatch.setattr(session, "_execute", fail)
+    with pytest.raises(EngineError, match="failed while computing: the machine ran out"):
+        engine.render(prepared, KEYPOINTS)
+    monkeypatch.undo()
+    assert engine.render(prepared, KEYPOINTS).any()  # the next picture may succeed
+
+
+def test_prepare_while_rendering(engine: Engine) -> None:
+    prepared = engine.prepare(make_avatar())
+    expected = engine.render(prepared, KEYPOINTS).copy()
+    seen: list[object] = []
+    thread = threading.Thread(target=lambda: seen.extend(engine.prepare(make_avatar(seed=s)) for s in range(10)))
+    thread.start()
+    for _ in range(20):
+        np.testing.assert_array_equal(engine.render(prepared, KEYPOINTS), expected)
+    thread.join(30)
+    assert len(seen) == 10
+
+
+def test_first_use_measures_and_the_next_remembers(engine_folder: Path, cache: Path) -> None:
+    with open_engine(engine_folder, tiny.SIZE, threads=1) as first:
+        assert "measured now" in first.reason
+        assert set(first.measured_ms) == {"openvino", "onnxruntime"}
+    (key,) = json.loads((cache / "telepresence" / "runtime.json").read_text())["choices"]
+    assert first.info.digest in key
+    assert "1 threads" in key
+    assert "size 64" in key
+    assert f"openvino {OpenVino().version}" in key
+    with open_engine(engine_folder, tiny.SIZE, threads=1) as second:
+        assert "measured earlier" in second.reason
+        assert second.runtime_name == first.runtime_name
+
+
+def test_unavailable_runtime_is_said_in_the_reason(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenVino, "available", missing)
+    with open_engine(engine_folder, tiny.SIZE, runtime="openvino") as engine:
+        assert engine.runtime_name == "onnxruntime"
+        assert engine.warnings == ("openvino cannot be used: not installed; pip install it",)
+        assert "\nwarning: openvino cannot be used" in engine.reason
+
+
+def test_no_runtime_at_all(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenVino, "available", missing)
+    monkeypatch.setattr(OnnxRuntime, "available", missing)
+    with pytest.raises(EngineError, match=r"no runtime can execute the engine: openvino .*; onnxruntime .*pip install"):
+        open_engine(engine_folder, tiny.SIZE)
+
+
+def test_unknown_runtime(engine_folder: Path) -> None:
+    with pytest.raises(EngineError, match="no runtime 'abacus'; choose auto or one of: openvino, onnxruntime"):
+        open_engine(engine_folder, tiny.SIZE, runtime="abacus")
+
+
+def test_unknown_engine() -> None:
+    with pytest.raises(EngineError, match="there is no engine 'nobody'"):
+        open_engine("nobody")
+
+
+def test_wrong_schema(engine_folder: Path) -> None:
+    tiny.write_toml(engine_folder, motion_schema=7)
+    with pytest.raises(EngineError, match="motion schema 7, and this telepresence has schema 1"):
+        open_engine(engine_folder, tiny.SIZE)
+
+
+def test_damaged_file_is_said_once(engine_folder: Path) -> None:
+    (engine_folder / f"encode-{tiny.SIZE}.onnx").write_bytes(b"")
+    with pytest.raises(EngineError, match=r"^[^;]*encode-64.onnx is damaged or was changed"):
+        open_engine(engine_folder, tiny.SIZE)
+
+
+def test_truncated_graph_with_a_fitting_hash(engine_folder: Path) -> None:
+    path = engine_folder / f"render-{tiny.SIZE}.onnx"
+    path.write_bytes(path.read_bytes()[:1000])
+    tiny.write_toml(engine_folder)
+    with pytest.raises(EngineError, match=r"openvino cannot load render-64.*onnxruntime cannot load render-64"):
+        open_engine(engine_folder, tiny.SIZE)
+
+
+@pytest.mark.parametrize("fault", ["another K", "no background", "another size"])
+def test_graph_that_breaks_the_contract(engine_folder: Path, fault: str) -> None:
+    path = engine_folder / f"render-{tiny.SIZE}.onnx"
+    if fault == "another K":
+        tiny.write_toml(engine_folder, references=tiny.REFERENCES + 1)
+    elif fault == "another size":
+        onnx.save(tiny.render_model(32), str(path))
+        tiny.write_toml(engine_folder)
+    else:
+        model = tiny.render_model()
+        for node in model.graph.node:
+            node.input[:] = ["behind_it" if name == "background" else name for name in node.input]
+        next(i for i in model.graph.input if i.name == "background").name = "behind_it"
+        onnx.save(model, str(path))
+        tiny.write_toml(engine_folder)
+    with pytest.raises(EngineError, match=r"render-64.onnx breaks the contract of engines"):
+        open_engine(engine_folder, tiny.SIZE, runtime="onnxruntime")
+
+
+def test_graph_that_needs_no_reference_keypoints(engine_folder: Path) -> None:
+    model = tiny.without_reference_keypoints(tiny.render_model())
+    onnx.save(model, str(engine_folder / f"render-{tiny.SIZE}.onnx"))
+    tiny.write_toml(engine_folder)
+    with open_engine(engine_folder, tiny.SIZE, runtime="onnxruntime") as engine:
+        prepared = engine.prepare(make_avatar(references=1))
+        assert set(prepared.tensors) == {"colour", "alpha", "background"}
+        assert engine.render(prepared, KEYPOINTS)[32, 32, 3] == 255
+
+
+def test_runtime_names_are_distinct() -> None:
+    ordinary, extra = engine_module.runtimes()
+    names = [runtime.name for runtime in (*ordinary, *extra)]
+    assert names == ["openvino", "onnxruntime", "openvino-bf16"]
