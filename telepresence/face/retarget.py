@@ -16,7 +16,7 @@ CALIBRATION_US: Final = 1_000_000  # the driver's rest pose is what they hold in
 STILL_RAD_PER_S: Final = 0.5  # a head turning faster is not resting
 STILL_PER_S: Final = 0.5  # square half-widths a second, likewise
 MAX_OFFSET: Final = 0.6  # square half-widths that a relative head may leave its place: further, it leaves the picture
-SCALE_CHANGE: Final = (0.6, 1.6)  # how much nearer or farther a relative head may come
+SCALE_CHANGE: Final = (0.7, 1.4)  # how much nearer or farther a relative head may come
 
 
 class Retarget:
