@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,10 @@ import click
 
 from telepresence import __version__
 from telepresence.errors import TelepresenceError
+
+# numpy's OpenBLAS starts a thread per core even for matrices as small as ours, and they spin between two pictures: that
+# took three quarters of a core in the kernel. It reads this once, when numpy is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 DEFAULT_ENGINE = "prior"
 _PATH = click.Path(path_type=Path)

@@ -47,9 +47,10 @@ def ask(
         "scheme": "http", "http_version": "1.1",
     }  # fmt: skip
     sent: list[dict[str, Any]] = []
+    received = iter([{"type": "http.request", "body": body or b"", "more_body": False}])
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body or b"", "more_body": False}
+        return next(received, None) or await asyncio.Future()
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

@@ -36,6 +36,7 @@ _FILL: Final = (
 )  # fmt: skip
 _OVAL: Final = OVAL[::2]
 _IRIS_CENTRES: Final = (468, 473)
+_OPENED: Final = 0.02  # canonical units that the mouth is open while it is triangulated; 0.015 to 0.03 give the same mesh
 RING_SCALES: Final = (1.15, 1.4, 2.0)  # of the face oval, about its centre
 RING_DEPTHS: Final = (0.05, 0.15, 0.25)  # behind the ears, as a share of the distance from nose to ear
 RING_FOLLOW: Final = (0.9, 0.6, 0.3)  # how much of the oval's own change of shape (a dropping jaw) a ring takes part in
@@ -100,6 +101,8 @@ def _face_triangles(mean: NDArray[np.float64], chosen: list[int]) -> NDArray[np.
     points = mean[chosen]
     angle = np.arctan2(points[:, 0], depth + 0.3 - points[:, 2])
     flat = np.stack([angle * 1.2, points[:, 1]], 1)
+    lower = [chosen.index(i) for i in LIPS_INNER[1 : len(LIPS_INNER) // 2] if i in chosen]
+    flat[lower, 1] += _OPENED  # at shut corners Delaunay would connect one lip across the other
     triangles = Delaunay(flat).simplices
     ring = flat[[chosen.index(i) for i in _OVAL]]
     inside = [_inside(flat[t].mean(0), ring) for t in triangles]

@@ -23,6 +23,8 @@ from telepresence.generator.raster import Rasteriser
 REFERENCES: Final = 8
 RASTER: Final = {256: 64, 512: 96}  # flow resolution per picture side
 SHARPNESS: Final = 120.0  # of the choice among references: a crossfade of a few pictures, not a double exposure
+SAME_REFERENCE: Final = 1e-6  # difference of signatures; copies have none
+COPY_GAP: Final = 1e3  # more than any two faces differ by
 # What makes two faces look alike: openings of mouth and lids first, then the mouth's width, then where the head points.
 SIGNATURE_WEIGHTS: Final = (3.0, 1.0, 2.0, 2.0) + (0.6,) * 6
 # An open mouth that no reference shows, as shares of the cheeks' colour, so that it is lit as the face is: dark,
@@ -120,6 +122,8 @@ class PriorRender(nn.Module):
     """[2, 3, 3] triangles behind everything."""
     enlarge: Tensor
     """[S, R] from the raster's rows to the picture's."""
+    earlier: Tensor
+    """[K, K] 1 where the second reference comes before the first."""
     rgb: Tensor
     """[1, 4, 1, 1] ones, and zero for alpha."""
     mouth_tone: Tensor
@@ -140,6 +144,7 @@ class PriorRender(nn.Module):
         self.register_buffer("sheet", torch.from_numpy(sheet), persistent=False)
         rows = interpolate(torch.eye(RASTER[size])[None, None], size=(size, RASTER[size]), mode="bilinear")[0, 0]
         self.register_buffer("enlarge", rows, persistent=False)
+        self.register_buffer("earlier", torch.ones(REFERENCES, REFERENCES).tril(-1), persistent=False)
         self.register_buffer("rgb", torch.tensor([1.0, 1.0, 1.0, 0.0]).reshape(1, 4, 1, 1), persistent=False)
         for name, colour in (("mouth_tone", MOUTH_TONE), ("teeth_tone", TEETH_TONE)):
             self.register_buffer(name, torch.tensor(colour).reshape(1, 3, 1, 1), persistent=False)
@@ -177,7 +182,11 @@ class PriorRender(nn.Module):
 
     def _choose(self, now: Tensor, signature: Tensor) -> tuple[Tensor, Tensor]:
         gap = ((signature - now) * self.geometry.signature_weights).square().sum(1)
-        score, nearest = (-gap).topk(self.used)
+        # Free slots hold the first reference again. Were a copy to come second, the picture would jump where another
+        # reference begins to be the nearer one.
+        same = (signature[:, None] - signature[None]).abs().amax(2) < SAME_REFERENCE
+        copies = torch.where(same, self.earlier, 0.0).amax(1)
+        score, nearest = (-(gap + COPY_GAP * copies)).topk(self.used)
         return torch.softmax(score * SHARPNESS, 0), nearest
 
     def _warp(self, moved: Tensor, source: Tensor, pixels: Tensor, now: Tensor, then: Tensor, tone: Tensor) -> Tensor:

@@ -1,0 +1,210 @@
+"""`telepresence demo`: a whole call on this machine.
+
+The hub and the page are served from this process; the sender's and the receiver's edges are processes of their own.
+
+The page sends its camera to the sender's edge and asks the receiver's edge for the avatar; this process sees neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import signal
+import sys
+import time
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from telepresence.errors import InputError
+from telepresence.processes import EdgeProcess
+
+if TYPE_CHECKING:
+    import uvicorn
+
+HOST: Final = "127.0.0.1"
+ROOM: Final = "demo"
+BROWSER: Final = "browser"
+SAMPLE: Final = "sample"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoConfig:
+    """What `telepresence demo` was asked for."""
+
+    camera: str = BROWSER
+    """`browser`, `sample` (recorded motion), or a file or device that the sender's edge reads."""
+    avatar: Path | None = None
+    """Who the sender is shown as; None: the sample avatar."""
+    port: int = 8080
+    """Of the page and the hub; 0 takes any free one."""
+    open_browser: bool = True
+    engine: str = "prior"
+    size: int = 256
+    """Side of the pictures, pixels."""
+    runtime: str | None = None
+    """None: the fastest."""
+
+
+def run_demo(config: DemoConfig) -> None:
+    """Run until Ctrl-C or SIGTERM; leaves no process behind.
+
+    Raises:
+        InputError: the port is in use, a file is missing, or an edge cannot be started.
+    """
+    for path, option in ((config.avatar, "--avatar"), (_camera_file(config.camera), "--camera")):
+        if path is not None and not path.exists():
+            raise InputError(f"{option} {path}: there is no such file")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(Demo(config).run())
+
+
+class Demo:
+    """The hub, the page and two edges, and what each must know of the others."""
+
+    def __init__(self, config: DemoConfig, *, say: Callable[[str], None] | None = None) -> None:
+        from telepresence.hub.app import HubConfig
+        from telepresence.hub.serve import bind
+
+        self.config = config
+        self.camera = config.camera
+        """Where motion comes from now: as configured, or what the page has switched to."""
+        self._say = say or _say
+        self._listener = bind(HOST, config.port)
+        self.port: int = self._listener.getsockname()[1]
+        self.origins = (f"http://{HOST}:{self.port}", f"http://localhost:{self.port}")
+        self._hub = HubConfig(origins=self.origins)
+        self.sender = EdgeProcess("sender", self.sender_arguments, say=self._say)
+        self.receiver = EdgeProcess("receiver", self.receiver_arguments, say=self._say, on_ready=self._on_receiver)
+        self._telling: set[asyncio.Task[None]] = set()
+
+    @property
+    def secret(self) -> bytes:
+        """Signs the edges' tokens; lives as long as this process."""
+        return self._hub.secret
+
+    def close(self) -> None:
+        """Free the port, if `run` is not called."""
+        self._listener.close()
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"{self.origins[0]}/"
+
+    async def run(self) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            InputError: an edge cannot be started.
+        """
+        from telepresence.demo_page import page_routes
+        from telepresence.hub.app import create_app
+        from telepresence.hub.serve import make_server
+
+        server = make_server(create_app(self._hub, page_routes(self)))
+        with self._listener:
+            serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+            try:
+                await _started(server, serving)
+                await self._supervise(serving)
+            finally:
+                server.should_exit = True
+                await asyncio.wait({serving})
+
+    async def _supervise(self, serving: asyncio.Task[None]) -> None:
+        stop = asyncio.Event()
+        _on_signals(stop.set)
+        self._announce()
+        tasks: list[asyncio.Task[None]] = [asyncio.create_task(edge.run()) for edge in (self.sender, self.receiver)]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({serving, stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (serving, *tasks):
+                if task.done():
+                    task.result()  # raises why it ended
+        finally:
+            stopping.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def use_camera(self, camera: str) -> None:
+        """Take motion from `browser` or `sample` from now on; the sender's edge starts anew."""
+        if camera != self.camera:
+            self.camera = camera
+            await self.sender.restart()
+
+    @property
+    def may_switch(self) -> bool:
+        """Whether the page may choose between the camera and recorded motion."""
+        return self.config.camera in (BROWSER, SAMPLE)
+
+    def _announce(self) -> None:
+        print(f"The call is at {self.url}", flush=True)
+        if self.camera == BROWSER:
+            print("Allow the camera there. Ctrl-C ends it.", flush=True)
+        else:
+            print("Ctrl-C ends it.", flush=True)
+        if self.config.open_browser:
+            # Some browsers block until they are closed; the call must not wait for them.
+            asyncio.get_running_loop().run_in_executor(None, functools.partial(webbrowser.open, self.url))
+
+    def _on_receiver(self) -> None:
+        telling = asyncio.create_task(self._tell_engine())
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _tell_engine(self) -> None:
+        from telepresence.demo_page import read_stats
+
+        stats = await read_stats(self.receiver) or {}
+        if stats.get("runtime"):
+            size = stats.get("size", self.config.size)
+            print(f"Pictures: engine {stats.get('engine')}, {size}x{size}, runtime {stats['runtime']}", flush=True)
+
+    def sender_arguments(self) -> list[str]:
+        """What follows `telepresence join` for the sender's edge; a fresh token each time."""
+        avatar = ["--avatar", str(self.config.avatar)] if self.config.avatar else []
+        return [*self._common("you"), "--camera", self.camera, "--sink", "null", *avatar]
+
+    def receiver_arguments(self) -> list[str]:
+        """What follows `telepresence join` for the receiver's edge."""
+        runtime = ["--runtime", self.config.runtime] if self.config.runtime else []
+        drawing = ["--engine", self.config.engine, "--size", str(self.config.size), *runtime]
+        return [*self._common("far end"), "--camera", "none", "--sink", BROWSER, *drawing]
+
+    def _common(self, name: str) -> list[str]:
+        from telepresence.hub import tokens
+        from telepresence.hub.serve import join_url
+
+        token = tokens.issue(self.secret, ROOM, now=time.time())
+        origins = [argument for origin in self.origins for argument in ("--page-origin", origin)]
+        return [join_url(self.origins[0], ROOM, token), "--name", name, *origins]
+
+
+def _say(line: str) -> None:
+    # The edges' own pages work, but there is to be one address that the user is told.
+    if ": page: http" not in line:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _camera_file(camera: str) -> Path | None:
+    """The file that `--camera` names, if it names one; a bare number is a device's."""
+    return None if camera in (BROWSER, SAMPLE) or camera.isdigit() else Path(camera)
+
+
+async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    """Until the server answers; signals are ours only from then on, since it takes them when it starts."""
+    while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn offers no event
+        await asyncio.sleep(0.01)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt
+            loop.add_signal_handler(number, stop)

@@ -1,0 +1,333 @@
+"""The edge process: camera in, motion out; motion in, pictures out. Puts the parts together, and takes them apart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from telepresence.avatar.file import load_bytes, unpack
+from telepresence.errors import InputError
+from telepresence.hub.client import HubClient, parse_join_url
+from telepresence.rtc import patches, session
+from telepresence.rtc.figures import Figures, overall, participants
+from telepresence.rtc.landmarker import Tracked
+from telepresence.rtc.mailbox import LoopMailbox
+from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.page import PageServer
+from telepresence.rtc.peer import Ours, Peer, State
+from telepresence.rtc.recorder import Recorder
+from telepresence.rtc.renderer import Picture, Renderer
+from telepresence.rtc.room import Room
+from telepresence.rtc.sender import Sender
+from telepresence.rtc.viewers import Viewers
+from telepresence.runtime.engine import Engine, open_engine
+from telepresence.wire.codec import SCHEMAS, MotionPacket
+
+logger = logging.getLogger(__name__)
+
+ORPHAN_S: Final = 1.0  # between looks at whether the parent is still there
+SAMPLE_S: Final = 0.25  # between readings of the byte counters
+SWITCH_S: Final = 0.001  # Python's own 5 ms would let a busy worker hold up the event loop for a third of a frame
+
+
+@dataclass(frozen=True)
+class EdgeConfig:
+    """What `telepresence join` was given."""
+
+    url: str
+    camera: str = "browser"
+    avatar: Path | None = None
+    sink: str = "browser"
+    name: str = ""
+    page_port: int = 0
+    page_origins: Sequence[str] = ()
+    json_ready: bool = False
+    engine: str = "prior"
+    size: int = 256
+    runtime: str | None = None
+
+
+def run_edge(config: EdgeConfig) -> None:
+    """Run an edge until SIGINT or SIGTERM.
+
+    Raises:
+        TelepresenceError: it cannot start, or the hub has refused it for good.
+    """
+    sys.setswitchinterval(SWITCH_S)
+    asyncio.run(_run(config))
+
+
+async def _run(config: EdgeConfig) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Edge(config) as edge:
+        gc.collect()
+        gc.freeze()  # the libraries' objects stay for good: without this, looking through them pauses everything
+        edge.announce()
+        await edge.run(stop)
+
+
+def say(line: str) -> None:
+    """A line for people, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Edge:
+    """One participant's process. Enter it to start everything, `run` until stopped, leave it to end everything."""
+
+    def __init__(self, config: EdgeConfig) -> None:
+        self.config = config
+        self._draws = config.sink != "null"
+        self._file = Path(config.sink) if config.sink not in ("browser", "null") else None
+        if self._file is not None and self._file.suffix.lower() != ".mp4":
+            raise InputError(f"--sink {config.sink}: neither browser nor null nor a file that ends in .mp4")
+        self._link = parse_join_url(config.url)
+        self._loop = asyncio.get_running_loop()
+        self._exit = contextlib.AsyncExitStack()
+        self._camera_runs = False
+        self._hub_known = False
+        self._pictures: dict[str, LoopMailbox[Picture]] = {}
+        self._engine: Engine | None = None
+        self._renderer: Renderer | None = None
+        self._recorder: Recorder | None = None
+        self._avatar_errors: dict[str, str] = {}
+        self.room: Room
+        self.hub: HubClient
+        self.page: PageServer
+        self.figures: Figures
+        self.viewers: Viewers
+        self._sender: Sender
+
+    async def __aenter__(self) -> Edge:
+        try:
+            await self._start()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._exit.aclose()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow the room until `stop` is set.
+
+        Raises:
+            RoomError: the hub has refused us for good.
+        """
+        steps: list[Coroutine[Any, Any, Any]] = [self.room.run(), self._sample(), stop.wait()]
+        if self.config.json_ready:
+            steps.append(_orphaned())
+        tasks = [asyncio.ensure_future(step) for step in steps]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def announce(self) -> None:
+        """Say that everything is up, to people and, if asked, to a program."""
+        say(f"in the room {self._link.room}")
+        if self.config.sink == "browser" or self._sender.kind == "browser":
+            say(f"page: {self.page.url}/")
+        if self.config.json_ready:
+            print(json.dumps({"page": self.page.url, "token": self.page.token}), flush=True)
+
+    def stats(self) -> dict[str, Any]:
+        """What `GET /api/stats` shows."""
+        now, peers = now_us(), self.room.peers
+        overtaken = sum(self._renderer.overtaken(p) for p in peers) if self._renderer else 0
+        engine = self._engine
+        return self.figures.snapshot(peers, overtaken, now) | {
+            "state": overall(peers.values()),
+            "participants": participants(peers, self.room.names),
+            "avatar_errors": sorted(self._avatar_errors.values()),
+            "hub": self.hub.connected,
+            "camera": self._sender.kind,
+            "camera_runs": self._camera_runs,
+            "pages": self.viewers.count,
+            "engine": engine.info.name if engine else None,
+            "size": engine.size if engine else None,
+            "runtime": engine.runtime_name if engine else None,
+        }
+
+    # starting
+
+    async def _start(self) -> None:
+        """Start the parts; those that may fail for a reason of the user's come before others know of us."""
+        avatar = await asyncio.to_thread(self._own_avatar)
+        neutral = unpack(avatar).neutral if avatar and self.config.avatar else None
+        self._sender = Sender(self.config.camera, neutral, self._on_motion, self._on_tracked, self._on_camera)
+        self.figures = Figures(has_camera=self._sender.active, draws=self._draws)
+        if self._draws:
+            await self._start_renderer()
+        await self._start_page()
+        self.hub = await HubClient.connect(
+            self._link.signal_url, self._link.token, self._link.room, self.config.name, SCHEMAS
+        )
+        self._exit.push_async_callback(self.hub.close)
+        self._exit.push_async_callback(session.closed_all)
+        self._exit.callback(self.viewers.close)
+        self.room = Room(self.hub, Ours(avatar, self._draws), self)
+        self._exit.callback(self.room.close)
+        self._exit.push_async_callback(asyncio.to_thread, self._sender.close)
+        self._sender.start()
+
+    def _own_avatar(self) -> bytes | None:
+        """The file we are shown as; the sample if we have a camera but no avatar. Raises AvatarError."""
+        if self.config.avatar is not None:
+            return load_bytes(self.config.avatar)
+        if self.config.camera == "none":
+            return None
+        from telepresence.avatar.samples import sample_avatar_bytes
+
+        say("no --avatar was given: the others see the sample avatar (make your own with: telepresence enrol)")
+        return sample_avatar_bytes()
+
+    async def _start_renderer(self) -> None:
+        config = self.config
+        engine = await asyncio.to_thread(_open_engine, config.engine, config.size, config.runtime)
+        self._engine = engine
+        self._renderer = Renderer(engine, self._publish, self._on_avatar_ready, keep_rgb=self._file is not None)
+        self._exit.push_async_callback(asyncio.to_thread, self._renderer.close)
+        say(f"engine {engine.info.name}, {engine.size}x{engine.size}, {engine.reason}")
+        if self._file is not None:
+            self._recorder = Recorder(self._file, engine.size, self._recorded)
+            self._exit.push_async_callback(self._stop_recorder)
+        self._renderer.start()
+
+    async def _start_page(self) -> None:
+        shows, takes = self.config.sink == "browser", self._sender.kind == "browser"
+        patches.set_bitrate(self.config.size)
+        put = self._sender.put if takes else None
+        self.viewers = Viewers(put, self._on_camera, self.figures.shown, shows=shows)
+        self.page = PageServer(
+            self.config.page_port,
+            self.config.page_origins,
+            self.viewers.answer,
+            self.stats,
+            takes_camera=takes,
+            gives_avatar=shows,
+        )
+        self._exit.push_async_callback(self.page.close)
+        await self.page.start()
+
+    async def _stop_recorder(self) -> None:
+        if self._recorder is not None:
+            problem = await asyncio.to_thread(self._recorder.close)
+            say(f"recorded: {self._file}" if problem is None else f"nothing was recorded: {problem}")
+
+    async def _sample(self) -> None:
+        while True:
+            self.figures.sample(self.room.peers.values(), now_us())
+            await asyncio.sleep(SAMPLE_S)
+
+    # what the sender tells, on the loop
+
+    def _on_motion(self, packet: MotionPacket) -> None:
+        self.room.send_motion(packet)
+
+    def _on_tracked(self, tracked: Tracked) -> None:
+        self.figures.tracked(tracked, now_us())
+
+    def _on_camera(self, running: bool) -> None:
+        if running != self._camera_runs:
+            self._camera_runs = running
+            say("camera: running" if running else "camera: gone; the others see the avatar at rest")
+        if not running:
+            self.figures.camera_lost()
+
+    # what the room tells, on the loop
+
+    def on_peer_motion(self, peer: Peer, packet: MotionPacket, now_us: int) -> None:
+        """Motion goes straight to the render worker."""
+        if self._renderer:
+            capture_us = peer.clock.to_local_us(packet.capture_us) if peer.clock.known else None
+            self._renderer.put(peer.id, packet, capture_us)
+
+    def on_peer_avatar(self, peer: Peer, data: bytes, whole: bool) -> None:
+        """An avatar, or its first reference, has come."""
+        if self._renderer:
+            self._renderer.put_avatar(peer.id, data, whole)
+
+    def on_peer_state(self, peer: Peer) -> None:
+        """Say how the connection stands; an avatar whose sender is out of reach comes to rest."""
+        if peer.state is not State.CONNECTED and self._renderer:
+            self._renderer.link_lost(peer.id)
+        say(f"participant {peer.id}: {peer.state}" + (f": {peer.reason}" if peer.reason else ""))
+
+    def on_left(self, peer: Peer) -> None:
+        """Forget a participant, but not its figures."""
+        overtaken = self._renderer.overtaken(peer.id) if self._renderer else 0
+        self.figures.left(peer, overtaken)
+        self._pictures.pop(peer.id, None)
+        self._avatar_errors.pop(peer.id, None)
+        if self._renderer:
+            self._renderer.remove(peer.id)
+        say(f"participant {peer.id}: left")
+
+    def on_hub(self, connected: bool) -> None:
+        """The call goes on without the hub; nobody new can come."""
+        if connected != self._hub_known:
+            self._hub_known = connected
+            say("hub: connected" if connected else "hub: out of reach; the call goes on, trying again")
+
+    # what the render worker tells, in its threads
+
+    def _publish(self, picture: Picture) -> None:
+        mailbox = self._pictures.get(picture.participant)
+        if mailbox is None:
+            mailbox = self._pictures.setdefault(picture.participant, LoopMailbox(self._loop, self._on_picture))
+        mailbox.put(picture)
+
+    def _recorded(self, picture: Picture, written_us: int) -> None:
+        self._loop.call_soon_threadsafe(self.figures.shown, picture, now_us())
+
+    def _on_avatar_ready(self, participant: str, problem: str | None) -> None:
+        self._loop.call_soon_threadsafe(self._note_avatar, participant, problem)
+
+    def _note_avatar(self, participant: str, problem: str | None) -> None:
+        self._avatar_errors.pop(participant, None)
+        if problem is not None and participant in self.room.peers:
+            self._avatar_errors[participant] = problem
+            say(f"participant {participant}: {problem}")
+
+    def _on_picture(self, picture: Picture) -> None:
+        place = self.room.place(picture.participant)
+        if place is None:
+            return
+        if place == 0:
+            self.figures.rendered(picture, now_us())
+            if self._recorder:
+                self._recorder.put(picture)
+        self.viewers.show(place, picture)
+
+
+async def _orphaned() -> None:
+    """Return when the program that started this process, and reads its ready line, was killed without stopping it."""
+    parent = os.getppid()
+    while True:
+        await asyncio.sleep(ORPHAN_S)
+        if os.getppid() != parent:
+            return
+
+
+def _open_engine(name: str, size: int, runtime: str | None) -> Engine:
+    engine = open_engine(name, size, runtime=runtime)
+    engine.warm_up()
+    return engine

@@ -1,0 +1,137 @@
+"""Avatars between two edges: offers, transfers, the cache. Uses a connection's channels, and outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from telepresence.errors import TransferError
+from telepresence.rtc.cache import AvatarCache
+from telepresence.rtc.hello import Control, Want
+from telepresence.rtc.transfer import WINDOW_BYTES, Acknowledgement, Data, Incoming, Offer, Outgoing
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 2  # at an avatar whose bytes turn out not to be the offered ones
+PREVIEW_BYTES: Final = (50_000, 100_000, 150_000)  # received: the first reference may be, and at last must be, there
+
+
+class Sending(Protocol):
+    """The part of Channels that a transfer uses."""
+
+    def send_control(self, message: Control) -> None:
+        """Send a control message."""
+
+    def send_avatar(self, message: bytes) -> None:
+        """Send a message of a transfer."""
+
+
+class AvatarExchange:
+    """Sends our avatar to one participant and fetches theirs.
+
+    Args:
+        data: our avatar file; None if we show nothing.
+        wanted: whether we draw the other's avatar at all.
+        on_avatar: gets their verified avatar file.
+        on_preview: gets the beginning of the file while the rest is on its way.
+    """
+
+    def __init__(
+        self,
+        data: bytes | None,
+        wanted: bool,
+        cache: AvatarCache,
+        on_avatar: Callable[[bytes], None],
+        on_preview: Callable[[bytes], None],
+    ) -> None:
+        self._data = data
+        self._wanted = wanted
+        self._cache = cache
+        self._on_avatar = on_avatar
+        self._on_preview = on_preview
+        self._outgoing: Outgoing | None = None
+        self._incoming: Incoming | None = None
+        self._have: str | None = None
+        self._attempts = 0
+
+    @property
+    def receiving(self) -> float | None:
+        """How much of their avatar is here, 0..1; None when nothing is under way."""
+        incoming = self._incoming
+        return None if incoming is None else incoming.received / incoming.offer.size
+
+    @property
+    def sending(self) -> bool:
+        """Whether ours is under way."""
+        return self._outgoing is not None
+
+    def on_offer(self, offer: Offer | None, channels: Sending) -> None:
+        """Their hello has come: fetch the avatar that it offers, unless it is here."""
+        self._outgoing = None  # a new connection: they say what they still want
+        if offer is None or not self._wanted or offer.sha256 == self._have:
+            return
+        cached = self._cache.get(offer.sha256)
+        if cached is not None:
+            self._deliver(offer, cached)
+            return
+        if self._incoming is None or self._incoming.offer.sha256 != offer.sha256:
+            self._incoming = Incoming(offer)
+            self._attempts = 1
+        channels.send_control(Want(offer.sha256, self._incoming.received))
+
+    def on_want(self, want: Want, ours: Offer | None) -> None:
+        """They want our avatar; `pump` begins to send it.
+
+        Raises:
+            TransferError: they want to go on beyond its end.
+        """
+        if self._data is not None and ours is not None and want.sha256 == ours.sha256:
+            self._outgoing = Outgoing(self._data, want.start)
+
+    def on_message(self, message: Data | Acknowledgement, now_us: int, channels: Sending) -> None:
+        """A message of a transfer.
+
+        Raises:
+            TransferError: nobody asked for it, or it breaks the transfer's rules.
+        """
+        if isinstance(message, Acknowledgement):
+            if self._outgoing is None:
+                raise TransferError("an acknowledgement, but nothing was sent")
+            self._outgoing.acknowledge(message.received, now_us)
+            if self._outgoing.done:
+                self._outgoing = None
+            return
+        incoming = self._incoming
+        if incoming is None:
+            raise TransferError("avatar data that nobody asked for")
+        before = incoming.received
+        channels.send_avatar(incoming.take(message.offset, message.chunk))
+        if incoming.complete:
+            self._finish(incoming, channels)
+        elif any(before < size <= incoming.received for size in PREVIEW_BYTES):
+            self._on_preview(incoming.prefix)
+
+    def pump(self, now_us: int, channels: Sending, room_bytes: int = WINDOW_BYTES) -> None:
+        """Send as much of our avatar as the window allows."""
+        while self._outgoing and (message := self._outgoing.next_message(now_us, room_bytes)) is not None:
+            channels.send_avatar(message)
+
+    def _finish(self, incoming: Incoming, channels: Sending) -> None:
+        self._incoming = None
+        try:
+            data = incoming.result()
+        except TransferError:
+            if self._attempts < MAX_ATTEMPTS:
+                self._attempts += 1
+                self._incoming = Incoming(incoming.offer)
+                channels.send_control(Want(incoming.offer.sha256, 0))
+            raise
+        asyncio.get_running_loop().run_in_executor(None, self._cache.put, data)
+        self._deliver(incoming.offer, data)
+
+    def _deliver(self, offer: Offer, data: bytes) -> None:
+        self._have = offer.sha256
+        self._incoming = None
+        self._on_avatar(data)

@@ -1,0 +1,121 @@
+"""The control channel's messages: who speaks what, and which avatar. Sans-I/O; `docs/edge.md` specifies every field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from telepresence.errors import ProtocolError
+from telepresence.rtc.transfer import MAX_AVATAR_BYTES, Offer, parse_offer
+
+PROTOCOL: Final = 1
+MAX_CONTROL_BYTES: Final = 16 * 1024
+MAX_SCHEMAS: Final = 16
+MAX_TEXT: Final = 300  # characters of a refusal's explanation
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message of both sides; a later one replaces it."""
+
+    schemas: tuple[int, ...]
+    """Motion schemas that the sender can decode."""
+    avatar: Offer | None
+    """How it is to be drawn; None if it shows nothing."""
+    protocol: int = PROTOCOL
+    """Of the channels between edges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Please send your avatar."""
+
+    sha256: str
+    """The one offered; anything else is ignored, since offers may cross with it."""
+    start: int
+    """Offset to go on at, after a rebuilt connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """We cannot talk; the sender closes the connection."""
+
+    code: str
+    """`protocol` or `schema`."""
+    message: str
+    """For people."""
+
+
+Control = Hello | Want | Refuse
+
+
+def encode(message: Control) -> bytes:
+    """Message -> UTF-8 JSON, sent as binary: aiortc drops the connection on text that is not UTF-8."""
+    fields: dict[str, Any]
+    if isinstance(message, Hello):
+        avatar = message.avatar.fields() if message.avatar else None
+        fields = {"type": "hello", "protocol": message.protocol, "schemas": list(message.schemas), "avatar": avatar}
+    elif isinstance(message, Want):
+        fields = {"type": "want", "sha256": message.sha256, "start": message.start}
+    else:
+        fields = {"type": "refuse", "code": message.code, "message": message.message}
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def parse(data: bytes | str) -> Control | None:
+    """A message of the control channel; None for a type of a later version.
+
+    Raises:
+        ProtocolError: malformed or over a limit; count it and go on.
+    """
+    if len(data) > MAX_CONTROL_BYTES:
+        raise ProtocolError(f"control message of {len(data)} bytes; {MAX_CONTROL_BYTES} are allowed")
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("control message is not JSON") from error
+    if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+        raise ProtocolError("control message is not an object with a type")
+    parser = _PARSERS.get(fields["type"])
+    return parser(fields) if parser else None
+
+
+def common_schema(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
+    """The highest motion schema that both know."""
+    return max(set(ours) & set(theirs), default=None)
+
+
+def _hello(fields: dict[str, Any]) -> Hello:
+    schemas, avatar = fields.get("schemas"), fields.get("avatar")
+    if not isinstance(schemas, list) or not 1 <= len(schemas) <= MAX_SCHEMAS:
+        raise ProtocolError(f"hello.schemas is not a list of 1 to {MAX_SCHEMAS}")
+    return Hello(
+        tuple(_integer(schema, "schemas", 255) for schema in schemas),
+        None if avatar is None else parse_offer(avatar),
+        _integer(fields.get("protocol"), "protocol", 2**31),
+    )
+
+
+def _want(fields: dict[str, Any]) -> Want:
+    sha256 = fields.get("sha256")
+    if not isinstance(sha256, str) or len(sha256) != 64:
+        raise ProtocolError("want.sha256 is not 64 hexadecimal digits")
+    return Want(sha256, _integer(fields.get("start"), "start", MAX_AVATAR_BYTES))
+
+
+def _refuse(fields: dict[str, Any]) -> Refuse:
+    code, message = fields.get("code"), fields.get("message")
+    if not isinstance(code, str) or not isinstance(message, str) or len(code) > 32:
+        raise ProtocolError("refuse lacks its code or message")
+    return Refuse(code, "".join(c for c in message[:MAX_TEXT] if c.isprintable()))
+
+
+_PARSERS: Final[dict[str, Callable[[dict[str, Any]], Control]]] = {"hello": _hello, "want": _want, "refuse": _refuse}
+
+
+def _integer(value: object, field: str, most: int) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ProtocolError(f"{field}: not an integer from 0 to {most}")
+    return value

@@ -1,0 +1,143 @@
+"""The landmark worker: newest camera picture in, motion packet out. One thread, no queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telepresence.errors import TelepresenceError
+from telepresence.face.motion import Motion, Pose, to_square
+from telepresence.rtc.mailbox import Mailbox
+from telepresence.rtc.monotonic import now_us
+from telepresence.wire.codec import MotionPacket
+
+logger = logging.getLogger(__name__)
+
+REST_EVERY_US: Final = 200_000  # while no face is seen: enough to bring a late joiner to rest
+MAX_SIDE: Final = 4096  # pixels; a larger picture is not a camera's
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPicture:
+    """A camera's picture as it was decoded."""
+
+    picture: Any
+    """An `av.VideoFrame` of any pixel format, or uint8 (H, W, 3) RGB."""
+    capture_us: int
+    """When it was decoded, this machine's monotonic clock."""
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3); the conversion takes about a millisecond, so a worker asks for it."""
+        if isinstance(self.picture, np.ndarray):
+            return self.picture
+        rgb: NDArray[np.uint8] = self.picture.to_ndarray(format="rgb24")
+        return rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """What became of one picture."""
+
+    packet: MotionPacket | None
+    """None if there is nothing to send."""
+    face: bool
+    """Whether a face was seen."""
+    took_us: int
+    """From taking the picture up to the packet."""
+
+
+def rest_motion() -> Motion:
+    """Motion of a face at rest, for a sender that has not seen any."""
+    pose = Pose(np.zeros(3, np.float32), np.zeros(2, np.float32), 0.5)
+    return Motion(pose, np.zeros(1, np.float32), np.zeros((2, 2), np.float32))
+
+
+class MotionMaker:
+    """Camera pictures -> motion packets. Belongs to one thread.
+
+    Args:
+        neutral: (478, 3) neutral shape of the sender's own avatar, if it has one.
+        epoch: of the avatar that the motion is for.
+    """
+
+    def __init__(self, neutral: NDArray[np.float32] | None = None, epoch: int = 0) -> None:
+        from telepresence.face.landmarks import LandmarkTracker
+        from telepresence.face.tracking import MotionExtractor
+
+        self._tracker = LandmarkTracker()
+        self._extractor = MotionExtractor(neutral)
+        self._epoch = epoch
+        self._sequence = 0
+        self._last = rest_motion()
+        self._rested_us: int | None = None
+
+    def __call__(self, picture: CameraPicture) -> Tracked:
+        """Find the face and make its packet; without a face, a rest packet now and then."""
+        started = now_us()
+        rgb = picture.rgb()
+        points = self._tracker(rgb) if max(rgb.shape[:2]) <= MAX_SIDE else None
+        if points is not None:
+            self._last = self._extractor(to_square(points, rgb.shape[1], rgb.shape[0]))
+            self._rested_us = None
+            packet: MotionPacket | None = self._packet(picture.capture_us, rest=False)
+        elif self._rested_us is None or picture.capture_us - self._rested_us >= REST_EVERY_US:
+            self._rested_us = picture.capture_us
+            packet = self._packet(picture.capture_us, rest=True)
+        else:
+            packet = None
+        return Tracked(packet, points is not None, now_us() - started)
+
+    def close(self) -> None:
+        """Free the tracker."""
+        self._tracker.close()
+
+    def _packet(self, capture_us: int, *, rest: bool) -> MotionPacket:
+        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        return MotionPacket(self._sequence, capture_us, self._last, self._epoch, rest)
+
+
+class Landmarker:
+    """Runs a MotionMaker in a thread of its own. `mailbox.put` a CameraPicture from anywhere.
+
+    Args:
+        deliver: gets what became of each picture, in the worker's thread.
+        neutral: see MotionMaker.
+    """
+
+    def __init__(self, deliver: Callable[[Tracked], None], neutral: NDArray[np.float32] | None = None) -> None:
+        self.mailbox: Mailbox[CameraPicture] = Mailbox()
+        self._deliver = deliver
+        self._neutral = neutral
+        self._thread = threading.Thread(target=self._work, name="landmarks", daemon=True)
+
+    def start(self) -> None:
+        """Start the worker; its first picture waits for MediaPipe to load."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the worker and wait for it."""
+        self.mailbox.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _work(self) -> None:
+        maker = MotionMaker(self._neutral)
+        try:
+            while not self.mailbox.closed:
+                picture = self.mailbox.take()
+                if picture is None:
+                    continue
+                try:
+                    self._deliver(maker(picture))
+                except (TelepresenceError, ValueError) as error:
+                    logger.warning("a camera picture could not be used (%s)", type(error).__name__)
+                except Exception:
+                    logger.exception("a camera picture could not be used")
+        finally:
+            maker.close()

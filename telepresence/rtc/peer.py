@@ -1,0 +1,313 @@
+"""One other participant: keeps a connection to its edge, and says hello on each.
+
+The participant who joined later offers, and offers again, with a higher session number, when the connection is lost.
+Stale answers and offers are known by that number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Protocol
+
+from telepresence.errors import SignallingError
+from telepresence.hub.messages import IceServer, Payload
+from telepresence.rtc.cache import AvatarCache
+from telepresence.rtc.channels import Counters
+from telepresence.rtc.exchange import AvatarExchange
+from telepresence.rtc.hello import PROTOCOL, Control, Hello, Refuse, Want, common_schema
+from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.session import Session
+from telepresence.rtc.transfer import Acknowledgement, Data, Offer, offer_of
+from telepresence.wire.clock import ClockOffset
+from telepresence.wire.codec import SCHEMAS, MotionPacket
+from telepresence.wire.playout import Newest
+
+logger = logging.getLogger(__name__)
+
+ANSWER_S: Final = 10.0
+OPEN_S: Final = 5.0  # from the answer to open channels
+HELLO_S: Final = 5.0  # from open channels to the other's hello
+RETRY_S: Final = (0.1, 5.0)  # before the next attempt: first, most; doubling
+FAREWELL_S: Final = 0.2  # for a refusal to leave before the connection closes
+
+
+class State(enum.StrEnum):
+    """Where a participant's connection stands."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    LOST = "lost"
+    REFUSED = "refused"
+    """For good: no common motion schema or protocol, or the peer broke rules again and again. `reason` says which."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What we tell every participant."""
+
+    avatar: bytes | None
+    """Our avatar file; None if we show nothing."""
+    draws: bool = True
+    """Whether this edge draws the others at all."""
+    schemas: Sequence[int] = SCHEMAS
+    cache: AvatarCache = field(default_factory=AvatarCache)
+    epoch: int = 0
+
+    @cached_property
+    def offer(self) -> Offer | None:
+        """Our avatar's offer; hashing it takes milliseconds, so it is made once for all participants."""
+        return None if self.avatar is None else offer_of(self.avatar, self.epoch)
+
+
+class PeerEvents(Protocol):
+    """What a peer's owner is told, on the event loop."""
+
+    def on_peer_motion(self, peer: Peer, packet: MotionPacket, now_us: int) -> None:
+        """A packet newer than all before it."""
+
+    def on_peer_avatar(self, peer: Peer, data: bytes, whole: bool) -> None:
+        """Its avatar file, verified, or the beginning of it."""
+
+    def on_peer_state(self, peer: Peer) -> None:
+        """`peer.state` has changed."""
+
+
+class Peer:
+    """A participant as long as it is in the room. `start` it if we offer; otherwise its offer starts it."""
+
+    def __init__(
+        self,
+        participant: str,
+        ours: Ours,
+        relay: Callable[[Payload], Awaitable[bool]],
+        events: PeerEvents,
+        servers: Sequence[IceServer] = (),
+    ) -> None:
+        self.id = participant
+        self.state = State.CONNECTING
+        self.reason = ""
+        self.counters = Counters()
+        self.clock = ClockOffset()
+        self.dropped = 0
+        self.rebuilds = 0
+        self.wire_sent_bytes = 0
+        self.wire_received_bytes = 0
+        self._ours = ours
+        self._offer = ours.offer
+        self._relay = relay
+        self._events = events
+        self._servers = servers
+        self._session: Session | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._number = 0
+        self._playout = Newest()
+        self._hello: Hello | None = None
+        self._greeted = asyncio.Event()
+        self.exchange = AvatarExchange(
+            ours.avatar,
+            ours.draws,
+            ours.cache,
+            lambda data: events.on_peer_avatar(self, data, True),
+            lambda data: events.on_peer_avatar(self, data, False),
+        )
+
+    @property
+    def session(self) -> Session | None:
+        """The present connection."""
+        return self._session
+
+    def start(self) -> None:
+        """Offer, and keep the connection up from now on."""
+        self._run(self._keep_offering())
+
+    def on_payload(self, payload: Payload, we_win: bool = False) -> None:
+        """Something came from it through the hub.
+
+        Args:
+            we_win: if both offer at the same time, ours stands.
+        """
+        if self.state is State.REFUSED:
+            return
+        current = self._session.number if self._session else 0
+        if payload.kind == "answer":
+            if self._session and payload.session == current:
+                self._session.on_answer(payload.sdp)
+        elif payload.kind == "bye":
+            if self._session and payload.session == current:
+                self._session.lost.set()
+        elif payload.session > self._number or (payload.session == self._number and not we_win):
+            self._number = payload.session
+            self._run(self._answer(payload))
+
+    def send_motion(self, packet: MotionPacket) -> bool:
+        """Send motion if the connection is up and the transport has let go of the packet before."""
+        if self.state is not State.CONNECTED or self._session is None:
+            return False
+        return self._session.channels.send_motion(packet)
+
+    def read_wire(self) -> tuple[int, int]:
+        """Bytes sent and received at IP level, over all connections."""
+        wire = self._session.wire if self._session else None
+        sent, received = (wire.sent_bytes, wire.received_bytes) if wire else (0, 0)
+        return self.wire_sent_bytes + sent, self.wire_received_bytes + received
+
+    def close(self) -> None:
+        """The participant has left, or we do."""
+        if self._task:
+            self._task.cancel()
+        self._drop_session()
+
+    # the connection
+
+    def _run(self, steps: Awaitable[None]) -> None:
+        if self._task:
+            self._task.cancel()
+        self._task = asyncio.ensure_future(steps)
+
+    async def _keep_offering(self) -> None:
+        wait_s = RETRY_S[0]
+        while self.state is not State.REFUSED:
+            try:
+                await self._offer_once()
+                wait_s = RETRY_S[0]
+            except (TimeoutError, SignallingError) as error:
+                logger.info("no connection to a participant yet (%s); trying again", type(error).__name__)
+            self._lose()
+            await asyncio.sleep(wait_s)
+            wait_s = min(RETRY_S[1], 2 * wait_s)
+
+    async def _offer_once(self) -> None:
+        """One connection as the offerer, until it is lost. Raises TimeoutError or SignallingError."""
+        self._number += 1
+        session = self._new_session()
+        sdp = await session.offer()
+        if not await self._relay(Payload("offer", session.number, sdp)):
+            raise TimeoutError
+        await session.answered(ANSWER_S)
+        await session.open(OPEN_S)
+        await asyncio.wait_for(self._greeted.wait(), HELLO_S)
+        await session.lost.wait()
+
+    async def _answer(self, payload: Payload) -> None:
+        """One connection as the answerer, until it is lost; then asks for the next."""
+        session = self._new_session()
+        try:
+            sdp = await session.answer(payload.sdp)
+            await self._relay(Payload("answer", session.number, sdp))
+            await session.open(ANSWER_S)
+            await asyncio.wait_for(self._greeted.wait(), HELLO_S)
+            await session.lost.wait()
+        except (TimeoutError, SignallingError) as error:
+            logger.info("an offer led to no connection (%s)", type(error).__name__)
+        self._lose()
+        await self._ask_again(session.number)
+
+    async def _ask_again(self, number: int) -> None:
+        """Tell the offerer that its connection is of no use here, until it makes another."""
+        while self.state is not State.REFUSED:
+            await self._relay(Payload("bye", number))
+            await asyncio.sleep(RETRY_S[1])
+
+    def _new_session(self) -> Session:
+        self._drop_session()
+        self._greeted = asyncio.Event()
+        self._hello = None
+        self._playout = Newest()
+        self.clock = ClockOffset()  # the other process may be another one, or its machine have slept
+        self._session = Session(self._number, self._servers, self, self.counters, self.clock)
+        return self._session
+
+    def _drop_session(self) -> None:
+        session, self._session = self._session, None
+        if session:
+            self.wire_sent_bytes += session.wire.sent_bytes
+            self.wire_received_bytes += session.wire.received_bytes
+            session.close()
+
+    def _lose(self) -> None:
+        self._drop_session()
+        if self.state is State.CONNECTED:
+            self.rebuilds += 1
+        if self.state is not State.REFUSED:
+            self._set(State.LOST if self.rebuilds else State.CONNECTING)
+
+    def _set(self, state: State, reason: str = "") -> None:
+        if (state, reason) != (self.state, self.reason):
+            self.state, self.reason = state, reason
+            self._events.on_peer_state(self)
+
+    def _refuse(self, code: str, message: str) -> None:
+        """End the connection for good, and say why to both."""
+        session = self._session
+        self._set(State.REFUSED, message)
+        if session:
+            session.channels.send_control(Refuse(code, message))
+            asyncio.get_running_loop().call_later(FAREWELL_S, session.lost.set)
+
+    # what the channels tell
+
+    def on_open(self) -> None:
+        """Greet."""
+        if self._session:
+            self._session.channels.send_control(Hello(tuple(self._ours.schemas), self._offer))
+
+    def on_motion(self, packet: MotionPacket, now_us: int) -> None:
+        """Hand on what is newest."""
+        before = self._playout.dropped
+        newest = self._playout.accept(packet)
+        self.dropped += self._playout.dropped - before
+        if newest and self.state is State.CONNECTED:
+            self._events.on_peer_motion(self, packet, now_us)
+
+    def on_control(self, message: Control) -> None:
+        """Follow the protocol. Raises ProtocolError."""
+        if isinstance(message, Hello):
+            self._on_hello(message)
+        elif isinstance(message, Want):
+            self.exchange.on_want(message, self._offer)
+            self._pump()
+        else:
+            self._set(State.REFUSED, f"the other side refused: {message.message}")
+            if self._session:
+                self._session.lost.set()
+
+    def on_avatar_message(self, message: Data | Acknowledgement) -> None:
+        """Go on with a transfer. Raises ProtocolError."""
+        if self._session:
+            self.exchange.on_message(message, now_us(), self._session.channels)
+            self._pump()
+
+    def on_abuse(self) -> None:
+        """Part for good with who floods or sends nonsense."""
+        self._set(State.REFUSED, "it sent too many messages that break the protocol")
+        if self._session:
+            self._session.lost.set()
+
+    def on_silence(self) -> None:
+        """Give the connection up."""
+        if self._session:
+            self._session.lost.set()
+
+    def _on_hello(self, hello: Hello) -> None:
+        if hello.protocol != PROTOCOL:
+            text = f"no common protocol: {hello.protocol} here, {PROTOCOL} there; update the older telepresence"
+            self._refuse("protocol", text)
+            return
+        if common_schema(self._ours.schemas, hello.schemas) is None:
+            ours, theirs = list(self._ours.schemas), sorted(set(hello.schemas))
+            self._refuse("schema", f"no common motion schema: {ours} and {theirs}; update the older telepresence")
+            return
+        self._hello = hello
+        self._greeted.set()
+        self._set(State.CONNECTED)
+        if self._session:
+            self.exchange.on_offer(hello.avatar, self._session.channels)
+
+    def _pump(self) -> None:
+        if self._session:
+            self.exchange.pump(now_us(), self._session.channels, self._session.room_for_avatar)

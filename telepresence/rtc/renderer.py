@@ -1,0 +1,225 @@
+"""The render worker: newest motion in, picture out, for every participant. One thread, no queue.
+
+Avatars are unpacked and encoded in a second thread, so that nobody's picture stands still while somebody arrives.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telepresence.errors import AvatarError, TelepresenceError
+from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.puppet import Puppet
+from telepresence.wire.codec import MotionPacket
+
+if TYPE_CHECKING:
+    from telepresence.runtime.engine import Engine, Prepared
+
+logger = logging.getLogger(__name__)
+
+IDLE_S: Final = 1.0  # longest sleep of the worker
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A rendered picture."""
+
+    participant: str
+    i420: NDArray[np.uint8]
+    """(S * 3 / 2, S) uint8, planar YUV 4:2:0, BT.601 limited range, composed over the avatar's background."""
+    rgb: NDArray[np.uint8] | None
+    """(S, S, 3), if the sink asked for it."""
+    capture_us: int | None
+    """When the sender's camera picture was decoded, on OUR clock; None at rest, or while its clock is unknown."""
+    rendered_us: int
+    """When the picture was ready, on our clock."""
+    render_us: int
+    """How long drawing and conversion took."""
+
+
+@dataclass(slots=True)
+class _Stage:
+    """What the worker knows of one participant."""
+
+    puppet: Puppet | None = None
+    prepared: Prepared | None = None
+    arrived: tuple[MotionPacket, int | None] | None = None
+    avatar: bytes = b""
+    overtaken: int = 0
+    capture_us: int | None = None
+    lost: bool = False
+
+
+class Renderer:
+    """Draws every participant's avatar as its motion arrives.
+
+    Args:
+        engine: loaded and warm; closed with the renderer.
+        publish: gets each picture, in the worker's thread; must return at once.
+        on_avatar: gets a participant and None when its whole avatar is shown, or why not; in a worker's thread.
+        keep_rgb: whether pictures carry RGB too.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        publish: Callable[[Picture], Any],
+        on_avatar: Callable[[str, str | None], None],
+        *,
+        keep_rgb: bool = False,
+    ) -> None:
+        self._engine = engine
+        self._publish = publish
+        self._on_avatar = on_avatar
+        self._keep_rgb = keep_rgb
+        self._changed = threading.Condition()
+        self._stages: dict[str, _Stage] = {}
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="render", daemon=True)
+        self._avatars = ThreadPoolExecutor(1, thread_name_prefix="avatars")
+
+    def start(self) -> None:
+        """Start the worker."""
+        self._worker.start()
+
+    def put(self, participant: str, packet: MotionPacket, capture_us: int | None) -> None:
+        """The newest motion of a participant; `capture_us` on our clock, if that is known."""
+        with self._changed:
+            stage = self._stages.setdefault(participant, _Stage())
+            stage.overtaken += stage.arrived is not None
+            stage.arrived = (packet, capture_us)
+            self._changed.notify()
+
+    def put_avatar(self, participant: str, data: bytes, whole: bool) -> None:
+        """A participant's avatar file, or the beginning of it, which is shown until the whole is there."""
+        with self._changed:
+            stage = self._stages.setdefault(participant, _Stage())
+            if not whole and stage.prepared is not None:
+                return
+            stage.avatar = data
+        self._avatars.submit(self._prepare, participant, data, whole)
+
+    def link_lost(self, participant: str) -> None:
+        """Let a participant's avatar come to rest."""
+        with self._changed:
+            if participant in self._stages:
+                self._stages[participant].lost = True
+                self._changed.notify()
+
+    def remove(self, participant: str) -> None:
+        """The participant has left."""
+        with self._changed:
+            self._stages.pop(participant, None)
+
+    def overtaken(self, participant: str) -> int:
+        """How many packets of a participant were replaced by newer ones before they could be drawn."""
+        with self._changed:
+            stage = self._stages.get(participant)
+            return stage.overtaken if stage else 0
+
+    def close(self) -> None:
+        """Stop the workers and close the engine."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._avatars.shutdown(wait=True, cancel_futures=True)
+        if self._worker.is_alive():
+            self._worker.join(timeout=5)
+        self._engine.close()
+
+    def _prepare(self, participant: str, data: bytes, whole: bool) -> None:
+        from telepresence.avatar.file import unpack, unpack_first
+
+        stage = self._stages.get(participant)
+        if stage is None or stage.avatar is not data:  # left, or more of it is there by now
+            return
+        try:
+            avatar = unpack(data) if whole else unpack_first(data)
+            if avatar is None:
+                return
+            prepared, puppet = self._engine.prepare(avatar), Puppet(avatar, stage.puppet)
+        except AvatarError as error:
+            self._on_avatar(participant, f"its avatar cannot be used: {error}")
+            return
+        except TelepresenceError as error:
+            self._on_avatar(participant, str(error))
+            return
+        except Exception as error:
+            logger.exception("an avatar could not be prepared")
+            self._on_avatar(participant, f"its avatar cannot be drawn ({type(error).__name__})")
+            return
+        with self._changed:
+            stage.prepared, stage.puppet = prepared, puppet
+            self._changed.notify()
+        if whole:
+            self._on_avatar(participant, None)
+
+    def _work(self) -> None:
+        while (todo := self._wait()) is not None:
+            for participant, stage in todo:
+                try:
+                    self._draw(participant, stage)
+                except Exception:
+                    logger.exception("a picture could not be drawn")
+
+    def _wait(self) -> list[tuple[str, _Stage]] | None:
+        """Sleep until something is to be drawn; None when closed."""
+        with self._changed:
+            while not self._closed:
+                ready, sleep_us = self._ready()
+                if ready:
+                    return ready
+                self._changed.wait(sleep_us / 1e6)
+        return None
+
+    def _ready(self) -> tuple[list[tuple[str, _Stage]], float]:
+        now, sleep_us = now_us(), IDLE_S * 1e6
+        ready = []
+        for participant, stage in self._stages.items():
+            if stage.puppet is None:
+                continue
+            due_us = stage.puppet.due_us()
+            if stage.arrived or stage.lost or (due_us is not None and due_us <= now):
+                ready.append((participant, stage))
+            elif due_us is not None:
+                sleep_us = min(sleep_us, due_us - now)
+        return ready, max(0.0, sleep_us)
+
+    def _draw(self, participant: str, stage: _Stage) -> None:
+        with self._changed:
+            arrived, stage.arrived = stage.arrived, None
+            lost, stage.lost = stage.lost, False
+            puppet, prepared = stage.puppet, stage.prepared
+        if puppet is None or prepared is None:
+            return
+        started = now_us()
+        capture_us = None
+        if lost:
+            puppet.on_link_lost()
+        if arrived:
+            packet, capture_us = arrived
+            puppet.on_motion(packet, started)
+            capture_us = None if packet.rest else capture_us
+        keypoints = puppet.keypoints(started)
+        if keypoints is None:
+            return
+        rgba = self._engine.render(prepared, keypoints)
+        i420, rgb = to_i420(rgba), rgba[..., :3].copy() if self._keep_rgb else None
+        done = now_us()
+        self._publish(Picture(participant, i420, rgb, capture_us, done, done - started))
+
+
+def to_i420(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(S, S, 4) RGBA, composed -> planar YUV 4:2:0 (S * 3 / 2, S); a copy. S is even."""
+    import cv2
+
+    i420: NDArray[np.uint8] = cv2.cvtColor(rgba, cv2.COLOR_RGBA2YUV_I420)
+    return i420

@@ -1,0 +1,86 @@
+"""The sending half of an edge: a camera of any kind, landmarks, and motion on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telepresence.rtc import camera
+from telepresence.rtc.landmarker import CameraPicture, Landmarker, Tracked
+from telepresence.rtc.mailbox import LoopMailbox
+from telepresence.wire.codec import MotionPacket
+
+
+class Sender:
+    """Makes motion packets from whatever `--camera` names.
+
+    Args:
+        given: a word, file or device; see `camera.kind_of`.
+        neutral: (478, 3) of our own avatar, if it is to be used for tracking.
+        on_motion: gets each packet, on the loop.
+        on_tracked: gets what became of each camera picture, on the loop.
+        on_camera: told on the loop when the camera runs, and when it is lost.
+
+    Raises:
+        InputError: no such camera.
+    """
+
+    def __init__(
+        self,
+        given: str,
+        neutral: NDArray[np.float32] | None,
+        on_motion: Callable[[MotionPacket], None],
+        on_tracked: Callable[[Tracked], None],
+        on_camera: Callable[[bool], None],
+    ) -> None:
+        self.kind = camera.kind_of(given)
+        loop = asyncio.get_running_loop()
+        self._motion: LoopMailbox[MotionPacket] = LoopMailbox(loop, on_motion)
+        self._tracked: LoopMailbox[Tracked] = LoopMailbox(loop, on_tracked)
+        self._landmarker = Landmarker(self._deliver, neutral) if self.kind not in ("none", "sample") else None
+
+        def on_state(running: bool) -> None:
+            loop.call_soon_threadsafe(on_camera, running)
+
+        self._source: camera.Source | None = None
+        if self.kind == "sample":
+            from telepresence.avatar.samples import sample_motion
+
+            self._source = camera.sample_source(sample_motion(), self._motion.put, on_state)
+        elif self.kind == "file":
+            self._source = camera.file_source(Path(given), self.put, on_state)
+        elif self.kind == "device":
+            self._source = camera.device_source(given, self.put, on_state)
+
+    @property
+    def active(self) -> bool:
+        """Whether this edge has a camera, or something in place of one."""
+        return self.kind != "none"
+
+    def put(self, picture: CameraPicture) -> None:
+        """A camera picture, from any thread."""
+        if self._landmarker:
+            self._landmarker.mailbox.put(picture)
+
+    def start(self) -> None:
+        """Start the threads."""
+        if self._landmarker:
+            self._landmarker.start()
+        if self._source:
+            self._source.start()
+
+    def close(self) -> None:
+        """Stop the threads; blocks until they have ended."""
+        if self._source:
+            self._source.close()
+        if self._landmarker:
+            self._landmarker.close()
+
+    def _deliver(self, tracked: Tracked) -> None:
+        if tracked.packet is not None:
+            self._motion.put(tracked.packet)
+        self._tracked.put(tracked)

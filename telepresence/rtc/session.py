@@ -1,0 +1,158 @@
+"""One peer connection to another edge, from offer to close. Once lost it is replaced: aiortc has no ICE restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
+
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+
+from telepresence.errors import SignallingError
+from telepresence.hub.messages import IceServer
+from telepresence.rtc import patches
+from telepresence.rtc.channels import ChannelEvents, Channels, Counters
+from telepresence.wire.clock import ClockOffset
+
+logger = logging.getLogger(__name__)
+
+CLOSE_S: Final = 5.0  # aiortc's close may wait for a dead peer
+_MEDIA: Final = re.compile(r"^m=(\S*)", re.MULTILINE)
+
+_closing: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
+
+
+def close_soon(pc: RTCPeerConnection) -> None:
+    """Close a connection in the background, without waiting for it longer than CLOSE_S."""
+    task = asyncio.ensure_future(_close(pc))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+async def closed_all() -> None:
+    """Wait until every `close_soon` has ended."""
+    while _closing:
+        await asyncio.gather(*_closing, return_exceptions=True)
+
+
+async def _close(pc: RTCPeerConnection) -> None:
+    try:
+        await asyncio.wait_for(pc.close(), CLOSE_S)
+    except TimeoutError:
+        logger.warning("a peer connection did not close within %g s; left behind", CLOSE_S)
+    except Exception:
+        logger.exception("a peer connection could not be closed")
+
+
+def configuration(servers: Sequence[IceServer]) -> RTCConfiguration:
+    """ICE servers as the hub recommends them; none means none: aiortc would ask Google's, for up to five seconds."""
+    return RTCConfiguration(
+        iceServers=[RTCIceServer(list(s.urls), username=s.username, credential=s.credential) for s in servers]
+    )
+
+
+class Session:
+    """A peer connection with its channels. `lost` is set once it is of no more use.
+
+    Args:
+        number: of the session; the offerer counts up.
+        events: for the channels.
+    """
+
+    def __init__(
+        self, number: int, servers: Sequence[IceServer], events: ChannelEvents, counters: Counters, clock: ClockOffset
+    ) -> None:
+        self.number = number
+        self.lost = asyncio.Event()
+        self._answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._pc = RTCPeerConnection(configuration(servers))
+        self.channels = Channels(self._pc, events, counters, clock)
+        sctp = self._pc.sctp
+        if sctp is None:
+            raise RuntimeError("aiortc made no data transport")
+        self._sctp = sctp
+        patches.guard_data(sctp, self.channels.violation)
+        patches.open_window(sctp)
+        self.wire = patches.count_datagrams(sctp.transport.transport)
+        self._pc.on("connectionstatechange", self._on_state)
+
+    @property
+    def room_for_avatar(self) -> int:
+        """Bytes of an avatar that may be under way just now."""
+        return patches.room_for_avatar(self._sctp)
+
+    async def offer(self) -> str:
+        """Begin as the offerer: the SDP to relay, candidates included."""
+        await self._pc.setLocalDescription(await self._pc.createOffer())
+        return self._pc.localDescription.sdp
+
+    async def answered(self, timeout_s: float) -> None:
+        """Wait for the answer, and apply it.
+
+        Raises:
+            TimeoutError: none came.
+            SignallingError: it cannot be used.
+        """
+        sdp = await asyncio.wait_for(self._answer, timeout_s)
+        await self._apply(self._pc.setRemoteDescription(RTCSessionDescription(checked(sdp), "answer")))
+
+    def on_answer(self, sdp: str) -> None:
+        """The answer to our offer has come; a second one is ignored."""
+        if not self._answer.done():
+            self._answer.set_result(sdp)
+
+    async def answer(self, offer: str) -> str:
+        """Begin as the answerer: the SDP to relay.
+
+        Raises:
+            SignallingError: the offer cannot be used.
+        """
+        await self._apply(self._pc.setRemoteDescription(RTCSessionDescription(checked(offer), "offer")))
+        await self._apply(self._describe())
+        return self._pc.localDescription.sdp
+
+    async def open(self, timeout_s: float) -> None:
+        """Wait until the channels are open.
+
+        Raises:
+            TimeoutError: they are not, or the connection failed.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not self.channels.open:
+            if self.lost.is_set() or asyncio.get_running_loop().time() > deadline:
+                raise TimeoutError
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """Fall silent now, close in the background."""
+        self.lost.set()
+        self.channels.close()
+        self._answer.cancel()
+        self._pc.remove_all_listeners()
+        close_soon(self._pc)
+
+    async def _describe(self) -> None:
+        await self._pc.setLocalDescription(await self._pc.createAnswer())
+
+    async def _apply(self, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
+        except Exception as error:  # aiortc raises anything, AssertionError included, on an SDP it cannot use
+            raise SignallingError(f"session description refused ({type(error).__name__})") from error
+
+    def _on_state(self) -> None:
+        if self._pc.connectionState in ("failed", "closed"):
+            self.lost.set()
+
+
+def checked(sdp: str) -> str:
+    """An edge's session description has data channels and nothing else: media would start decoders.
+
+    Raises:
+        SignallingError: it has none, or more.
+    """
+    if _MEDIA.findall(sdp) != ["application"]:
+        raise SignallingError("session description does not consist of one application section")
+    return sdp

@@ -1,0 +1,263 @@
+"""Peers over real connections: what arrives, what is refused, what is rebuilt."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from telepresence.rtc import channels, peer
+from telepresence.rtc.cache import AvatarCache
+from telepresence.rtc.channels import MAX_VIOLATIONS
+from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.peer import Ours, State
+from telepresence.rtc.transfer import offer_of
+from tests.rtc.pair import Pair, packet, pair, run, until
+
+
+def test_motion_arrives_and_ages_are_comparable(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            await until(lambda: both.b.clock.known)
+            sent = packet(1, now_us())
+            assert both.a.send_motion(sent)
+            await until(lambda: bool(both.seen_b.motion))
+            received, arrived_us = both.seen_b.motion[0]
+            assert (received.sequence, received.capture_us) == (sent.sequence, sent.capture_us)
+            assert abs(both.b.clock.offset_us) < 50_000  # one machine, one clock
+            assert arrived_us >= sent.capture_us
+            assert both.a.counters.sent == 1
+            assert both.b.counters.payload_received_bytes > 100
+            sent_bytes, received_bytes = both.a.read_wire()
+            assert sent_bytes > both.a.counters.payload_sent_bytes + 28
+            assert received_bytes > 0
+
+    run(test)
+
+
+def test_late_packets_are_dropped_and_counted(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            for sequence in (1, 5, 3):
+                assert both.a.send_motion(packet(sequence, sequence * 1000))
+                await until(lambda: both.b.counters.received >= both.a.counters.sent)
+            assert [p.sequence for p, _ in both.seen_b.motion] == [1, 5]
+            assert both.b.dropped == 3 + 1  # 2, 3, 4 were missing; then 3 came late
+
+    run(test)
+
+
+def test_a_send_is_skipped_while_the_transport_holds_one(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            assert both.a.send_motion(packet(1))
+            assert not both.a.send_motion(packet(2))
+            assert (both.a.counters.sent, both.a.counters.skipped) == (1, 1)
+
+    run(test)
+
+
+def test_avatar_is_fetched_verified_and_cached_while_motion_flows(tmp_path: Path) -> None:
+    data = os.urandom(400_000)
+    cache = AvatarCache(tmp_path / "b")
+
+    async def test() -> None:
+        async with pair(tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a")), Ours(None, cache=cache)) as both:
+            await both.connected()
+            sequence = 0
+            while not any(whole for _, whole in both.seen_b.avatars):
+                sequence += 1
+                both.a.send_motion(packet(sequence, sequence))
+                await asyncio.sleep(0.01)
+            assert both.seen_b.avatars[-1] == (data, True)
+            assert [whole for _, whole in both.seen_b.avatars[:-1]] == [False] * 3  # previews of the first reference
+            assert all(data.startswith(part) for part, _ in both.seen_b.avatars)
+            assert len(both.seen_b.motion) >= 0.8 * sequence
+            assert not both.seen_a.avatars
+        await until(lambda: cache.get(offer_of(data).sha256) == data)
+        async with pair(tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a")), Ours(None, cache=cache)) as again:
+            await again.connected()
+            await until(lambda: bool(again.seen_b.avatars))
+            assert again.seen_b.avatars == [(data, True)]
+            assert again.b.exchange.receiving is None
+
+    run(test)
+
+
+def test_silence_leads_to_a_new_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "HEARTBEAT_S", 0.2)
+
+    async def test() -> None:
+        async with pair(tmp_path, Ours(os.urandom(9_000), cache=AvatarCache(tmp_path / "a"))) as both:
+            await both.connected()
+            await until(lambda: bool(both.seen_b.avatars))
+            silence(both)
+            await until(lambda: both.a.state is not State.CONNECTED)
+            await both.connected()
+            assert both.a.rebuilds == 1
+            assert both.a.session is not None
+            assert both.b.session is not None
+            assert both.a.session.number == both.b.session.number >= 2
+            both.seen_b.motion.clear()
+            assert both.a.send_motion(packet(1))
+            await until(lambda: bool(both.seen_b.motion))
+            assert len(both.seen_b.avatars) == 1  # known from before
+            stale = next(p for p in both.relayed if p.kind == "answer" and p.session == 1)
+            both.a.on_payload(stale)
+            await asyncio.sleep(0.05)
+            assert both.a.state is State.CONNECTED
+
+    run(test)
+
+
+def test_silence_of_one_direction_is_noticed_by_the_answerer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "HEARTBEAT_S", 0.2)
+
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            first = both.b.session
+            assert first is not None
+            both.b._lose()  # as after three heartbeats without a sign of life at b alone
+            both.b._run(both.b._ask_again(first.number))
+            await until(lambda: both.a.session is not None and both.a.session.number == 2)
+            await both.connected()
+            assert any(p.kind == "bye" for p in both.relayed)
+
+    run(test)
+
+
+def silence(both: Pair) -> None:
+    """Cut the wire without telling anybody."""
+
+    async def nothing(data: bytes) -> None:
+        return
+
+    for side in (both.a, both.b):
+        assert side.session is not None
+        side.session._sctp.transport.transport._send = nothing
+
+
+HOSTILE: list[bytes | str] = [
+    b"",
+    b"\x00",
+    b"\xff" * 1160,
+    b"\x11\x01" + b"\xff" * 40,
+    b"{" * 5_000,
+    b'{"type":"hello"}',
+    b'{"type":"hello","protocol":1,"schemas":[],"avatar":null}',
+    b'{"type":"want","sha256":"' + b"0" * 64 + b'","start":-1}',
+    b'{"type":"later"}',
+    b"[" * 16_000,
+    "text",
+    b"\x01\x00\x00\x00\x05data",
+    b"\x02\xff\xff\xff\xff",
+    b"x" * 60_000,
+]
+
+
+@pytest.mark.parametrize("name", ["_motion", "_control", "_avatar"])
+def test_hostile_bytes_on_every_channel_do_not_end_the_connection(tmp_path: Path, name: str) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            assert both.a.session is not None
+            channel = getattr(both.a.session.channels, name)
+            for message in HOSTILE:
+                channel.send(message)
+            await until(lambda: both.b.counters.violations >= 9)
+            await asyncio.sleep(0.1)
+            assert both.a.send_motion(packet(1))
+            await until(lambda: bool(both.seen_b.motion))
+            assert both.b.state is State.CONNECTED
+
+    run(test)
+
+
+def test_text_that_is_not_utf8_does_not_end_the_connection(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            assert both.a.session is not None
+            await both.a.session._sctp._send(0, 51, b"\xff\xfe\xfd")  # 51: WebRTC string
+            await both.a.session._sctp._send(99, 50, b"\x03")  # 50: DCEP, to a channel nobody opened
+            await until(lambda: both.b.counters.violations >= 1)
+            assert both.a.send_motion(packet(1))
+            await until(lambda: bool(both.seen_b.motion))
+
+    run(test)
+
+
+def test_a_message_without_end_is_thrown_away(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            assert both.a.session is not None
+            both.a.session.channels._avatar.send(b"x" * 250_000)
+            await until(lambda: both.b.counters.violations >= 1)
+            assert both.b.session is not None
+            held = sum(len(s.reassembly) for s in both.b.session._sctp._inbound_streams.values())
+            assert held <= 65
+            assert both.a.send_motion(packet(1))
+            await until(lambda: bool(both.seen_b.motion))
+
+    run(test)
+
+
+def test_a_flood_ends_with_the_peer_refused_for_good(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            assert both.a.session is not None
+            for _ in range(2 * MAX_VIOLATIONS):
+                both.a.session.channels._motion.send(b"nonsense")
+            await until(lambda: both.b.state is State.REFUSED)
+            assert "protocol" in both.b.reason
+            assert both.b.session is None or both.b.session.lost.is_set()
+            offers = len(both.relayed)
+            await asyncio.sleep(0.3)
+            answers = [p for p in both.relayed[offers:] if p.kind == "answer"]
+            assert not answers
+
+    run(test)
+
+
+@pytest.mark.parametrize(("theirs", "word"), [((7,), "schema"), ((1,), "protocol")])
+def test_a_version_that_does_not_fit_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: tuple[int, ...], word: str
+) -> None:
+    async def test() -> None:
+        if word == "protocol":
+            monkeypatch.setattr(peer, "PROTOCOL", 2)
+        async with pair(tmp_path, Ours(None, schemas=theirs, cache=AvatarCache(tmp_path / "a"))) as both:
+            await until(lambda: both.a.state is State.REFUSED and both.b.state is State.REFUSED)
+            assert word in both.a.reason
+            assert word in both.b.reason
+            assert "update" in both.a.reason + both.b.reason
+            assert not both.a.send_motion(packet(1))
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "sdp", ["", "nonsense", "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "v=0\r\nm=application x x x\r\n"]
+)
+def test_an_offer_that_cannot_be_used_is_ignored(tmp_path: Path, sdp: str) -> None:
+    from telepresence.hub.messages import Payload
+
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            assert both.b.session is not None
+            both.b.on_payload(Payload("offer", 0, sdp))  # stale: not even looked at
+            assert both.b.state is State.CONNECTED
+            both.b.on_payload(Payload("offer", 9, sdp))
+            await until(lambda: both.b.state is State.LOST)
+            assert both.b.reason == ""
+
+    run(test)
