@@ -16,4 +16,6 @@ def shipped(name: str) -> Path:
     for candidate in (_PACKAGE / "shipped" / name, _PACKAGE.parent / name):
         if candidate.is_dir():
             return candidate
-    raise FileNotFoundError(f"{name}/ is missing from this installation; reinstall with: pip install --force-reinstall telepresence")
+    raise FileNotFoundError(
+        f"{name}/ is missing from this installation; reinstall with: pip install --force-reinstall telepresence"
+    )

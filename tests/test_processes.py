@@ -119,8 +119,10 @@ def test_one_that_never_stays_up_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_one_that_ignores_the_request_to_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "STOP_S", 0.2)
-    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + UP.replace("sys.stdin.read()", "") + (
-        "import time\nwhile True: time.sleep(1)"
+    deaf = (
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        + UP.replace("sys.stdin.read()", "")
+        + ("import time\nwhile True: time.sleep(1)")
     )
 
     async def scenario() -> int:

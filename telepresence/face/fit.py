@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from telepresence.face.motion import fit_pose
+from telepresence.face.motion import fit_pose, to_square
 from telepresence.face.topology import (
     EYE_CORNERS_OUTER,
     EYE_OPENING_LEFT,
@@ -26,6 +26,7 @@ from telepresence.face.topology import (
     MOUTH_OPENING,
     N_FACE,
     N_LANDMARKS,
+    rigid_weights,
 )
 
 Floats = NDArray[np.float32]
@@ -62,7 +63,7 @@ def main() -> None:
 
 
 def read_people(folder: Path, cache: Path) -> dict[str, list[Floats]]:
-    """Landmarks (T, 478, 3) of every usable clip, by identity."""
+    """Landmarks of every usable clip in square coordinates, (T, 478, 3), by identity."""
     manifest = json.loads((folder / "MANIFEST.json").read_text())
     people: dict[str, list[Floats]] = {}
     for item in manifest["items"]:
@@ -71,7 +72,8 @@ def read_people(folder: Path, cache: Path) -> dict[str, list[Floats]]:
         landmarks = clip_landmarks(folder / item["file"], cache)
         seen = landmarks[np.isfinite(landmarks).all((1, 2))]
         if len(seen) > 20:
-            people.setdefault(item["identity"], []).append(seen)
+            square = np.stack([to_square(points, *item["size"]) for points in seen])
+            people.setdefault(item["identity"], []).append(square)
     return people
 
 
@@ -101,8 +103,8 @@ def fit(people: dict[str, list[Floats]]) -> dict[str, Floats]:
         neutrals = np.stack([np.median([_rest(clip) for clip in clips], 0) for clips in canonical.values()])
         mean = _normalise(neutrals.mean(0))
     residuals = []
-    for clips in canonical.values():
-        moved = np.concatenate([clip - _rest(clip) for clip in clips])
+    for clips in people.values():
+        moved = np.concatenate([_residuals(clip, mean) for clip in clips])
         residuals.append(moved[:: max(1, len(moved) // FRAMES_PER_PERSON)])
     weights = point_weights()
     expression = np.concatenate(residuals)[:, :N_FACE]
@@ -124,20 +126,20 @@ def _first_mean(people: dict[str, list[Floats]]) -> Floats:
 
 
 def _normalise(shape: Floats) -> Floats:
-    """Upright, symmetric, centred between the outer eye corners, which are one unit apart."""
+    """Upright, symmetric, centred on the points on bone; the outer eye corners are one unit apart."""
     shape = shape.astype(np.float64)
     across = np.sum([shape[left] - shape[right] for right, left in _PAIRS], 0)
     across /= np.linalg.norm(across)
     down = shape[CHIN] - shape[FOREHEAD]
     down -= across * (down @ across)
     down /= np.linalg.norm(down)
-    upright = (shape - shape[list(EYE_CORNERS_OUTER)].mean(0)) @ np.stack([across, down, np.cross(across, down)], 1)
+    upright = (shape - rigid_weights() @ shape) @ np.stack([across, down, np.cross(across, down)], 1)
     mirrored = upright * (-1, 1, 1)
     gaps = ((upright[:, None] - mirrored[None]) ** 2).sum(-1)
     _, partner = linear_sum_assignment(gaps)  # which landmark each one becomes in a mirror
     out = (upright + mirrored[partner]) / 2
     corners = out[list(EYE_CORNERS_OUTER)]
-    unit: Floats = ((out - corners.mean(0)) / np.linalg.norm(corners[1] - corners[0])).astype(np.float32)
+    unit: Floats = ((out - rigid_weights() @ out) / np.linalg.norm(corners[1] - corners[0])).astype(np.float32)
     return unit
 
 
@@ -147,6 +149,12 @@ def _canonical(clip: Floats, mean: Floats) -> Floats:
     shapes = np.stack([pose.invert(points) for pose, points in zip(poses, clip, strict=True)])
     frontal = np.array([np.linalg.norm(pose.rotation) < MAX_YAW for pose in poses])
     return shapes[frontal] if frontal.sum() > 10 else shapes
+
+
+def _residuals(clip: Floats, mean: Floats) -> Floats:
+    """Displacements (T, 478, 3) from rest, the pose fitted to the person's own face, as it is in a call."""
+    rest = _rest(_canonical(clip, mean))
+    return _canonical(clip, rest) - rest
 
 
 def _rest(shapes: Floats) -> Floats:
@@ -179,8 +187,7 @@ def report(arrays: dict[str, Floats], people: dict[str, list[Floats]]) -> None:
     """Print what the basis loses on people that it was not fitted on, as a share of the eye-corner distance."""
     rows: list[Any] = []
     for name, clips in people.items():
-        shapes = np.concatenate([_canonical(clip, arrays["mean"]) for clip in clips])
-        residual = (shapes - _rest(shapes))[:, :N_FACE]
+        residual = np.concatenate([_residuals(clip, arrays["mean"]) for clip in clips])[:, :N_FACE]
         coefficients = residual.reshape(len(residual), -1) @ arrays["projector"].T
         error = np.linalg.norm((residual - np.tensordot(coefficients, arrays["components"], 1))[..., :2], axis=-1)
         still = np.linalg.norm(residual[..., :2], axis=-1)

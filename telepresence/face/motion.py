@@ -2,8 +2,9 @@
 
 Spaces
     square    the picture's central square, x and y from -1 (left, top edge) to 1, z in the same unit, towards the scene
-    canonical head coordinates: x to the picture's right, y down, z away from the camera; the origin lies between the
-              outer eye corners, whose distance is 1 in the mean face
+    canonical head coordinates: x to the picture's right, y down, z away from the camera; the origin is the
+              weighted centroid of the points on bone (`topology.rigid_weights`), and the outer eye corners of the mean
+              face are one unit apart
 
 A face is `square = scale * rotation @ (neutral + expression) + translation` (scaled orthography; z has no translation).
 """
@@ -90,9 +91,14 @@ def rotation_vector(matrix: NDArray[np.floating[Any]]) -> Floats:
 
 
 def to_square(landmarks: Floats, width: int, height: int) -> Floats:
-    """Landmarks (478, 3) in pixels of a width x height frame -> square coordinates of its central square."""
+    """Landmarks (478, 3) in pixels of a width x height frame -> square coordinates of its central square.
+
+    Depth gets its zero at the weighted centroid of the points on bone: MediaPipe puts it elsewhere, by an amount that
+    varies from person to person, which a turned head would show as a sideways shift.
+    """
     half = min(width, height) / 2
-    centre = np.array([width / 2, height / 2, 0], np.float32)
+    depth = float(_WEIGHTS @ landmarks[:, 2])
+    centre = np.array([width / 2, height / 2, depth], np.float32)
     return ((landmarks - centre) / half).astype(np.float32)
 
 

@@ -35,8 +35,8 @@ _FILL: Final = (
     169, 394,
 )  # fmt: skip
 _OVAL: Final = OVAL[::2]
-_IRIS_CENTRES: Final = (468, 473)
-_OPENED: Final = 0.02  # canonical units that the mouth is open while it is triangulated; 0.015 to 0.03 give the same mesh
+_IRISES: Final = (468, 469, 471, 473, 474, 476)  # centre and both sides: an iris moves as a whole
+_OPENED: Final = 0.02  # canonical units that the mouth is open while triangulated; 0.015 to 0.03 give the same mesh
 RING_SCALES: Final = (1.15, 1.4, 2.0)  # of the face oval, about its centre
 RING_DEPTHS: Final = (0.05, 0.15, 0.25)  # behind the ears, as a share of the distance from nose to ear
 RING_FOLLOW: Final = (0.9, 0.6, 0.3)  # how much of the oval's own change of shape (a dropping jaw) a ring takes part in
@@ -72,7 +72,7 @@ class Mesh:
 def build_mesh() -> Mesh:
     """Make the mesh from the mean face."""
     mean = default_basis().mean.astype(np.float64)
-    chosen = [*_OVAL, *_LIPS, *_EYES, *_BROWS, *_FILL, *_IRIS_CENTRES]
+    chosen = [*_OVAL, *_LIPS, *_EYES, *_BROWS, *_FILL, *_IRISES]
     triangles = _face_triangles(mean, chosen)
     rings, ring_triangles = _rings(mean, chosen)
     triangles = np.concatenate([triangles, ring_triangles])

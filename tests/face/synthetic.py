@@ -21,7 +21,9 @@ def person(seed: int, spread: float = 1.0) -> Floats:
     return shape
 
 
-def pose(turn: float = 0.0, nod: float = 0.0, roll: float = 0.0, x: float = 0.0, y: float = 0.0, scale: float = 0.4) -> Pose:
+def pose(
+    turn: float = 0.0, nod: float = 0.0, roll: float = 0.0, x: float = 0.0, y: float = 0.0, scale: float = 0.4
+) -> Pose:
     return Pose(np.array([nod, turn, roll], np.float32), np.array([x, y], np.float32), scale)
 
 

@@ -34,8 +34,9 @@ def test_shapes_types_and_size() -> None:
 def test_mean_face_is_upright_symmetric_and_one_unit_wide() -> None:
     mean = default_basis().mean
     right, left = mean[list(EYE_CORNERS_OUTER)]
-    assert np.allclose(right, [-0.5, 0, 0], atol=1e-5)
-    assert np.allclose(left, [0.5, 0, 0], atol=1e-5)
+    assert np.allclose([right[0], left[0]], [-0.5, 0.5], atol=1e-5)
+    assert np.allclose(right[1:], left[1:], atol=1e-5)
+    assert np.allclose(rigid_weights() @ mean, 0, atol=1e-6)
     assert abs(mean[10, 0]) < 1e-3  # forehead and chin lie on the axis
     assert abs(mean[152, 0]) < 1e-3
     assert mean[152, 1] > 0.5 > mean[10, 1]

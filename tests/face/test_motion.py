@@ -21,7 +21,7 @@ from telepresence.face.motion import (
     rotation_vector,
     to_square,
 )
-from telepresence.face.topology import N_FACE
+from telepresence.face.topology import N_FACE, rigid_weights
 from tests.face import synthetic
 
 turns = st.floats(-math.pi, math.pi)
@@ -57,11 +57,19 @@ def test_rotation_directions() -> None:
 
 
 def test_to_square_is_isotropic_and_central() -> None:
-    corners = np.array([[160, 0, 0], [640 - 160, 480, 240], [320, 240, -240]], np.float32)
-    expected = [[-2 / 3, -1, 0], [2 / 3, 1, 1], [0, 0, -1]]
-    assert np.allclose(to_square(corners, 640, 480), expected)
-    tall = to_square(np.array([[0, 80, 0], [480, 560, 0]], np.float32), 480, 640)
-    assert np.allclose(tall, [[-1, -1, 0], [1, 1, 0]])
+    wide = np.tile(np.array([160, 0, 0], np.float32), (478, 1))
+    wide[:2] = [[640 - 160, 480, 240], [320, 240, -240]]  # a contour point or two hardly weigh in the depth's zero
+    found = to_square(wide, 640, 480)
+    assert np.allclose(found[:3, :2], [[2 / 3, 1], [0, 0], [-2 / 3, -1]])
+    assert np.allclose(found[:2, 2] - found[2, 2], [1, -1])
+    tall = np.tile(np.array([480, 560, 0], np.float32), (478, 1))
+    assert np.allclose(to_square(tall, 480, 640), [1, 1, 0])
+
+
+def test_to_square_puts_depth_zero_at_the_bones() -> None:
+    landmarks = synthetic.pose(0.4, scale=100).apply(default_basis().mean) + np.float32([320, 240, 37])
+    points = to_square(landmarks.astype(np.float32), 640, 480)
+    assert abs(float(rigid_weights() @ points[:, 2])) < 1e-5
 
 
 @given(vectors, st.floats(-1, 1), st.floats(-1, 1), st.floats(0.1, 1))
@@ -125,12 +133,14 @@ def test_keypoints_of_what_was_extracted_are_the_points(seed: int) -> None:
 def test_keypoints_are_float32_in_square_coordinates() -> None:
     points = keypoints(synthetic.motion(synthetic.pose(x=0.5, scale=0.3)), default_basis().mean)
     assert (points.shape, points.dtype) == ((478, 3), np.float32)
-    assert points[[33, 263], :2].mean(0) == pytest.approx([0.5, 0], abs=1e-6)
+    assert rigid_weights() @ points == pytest.approx([0.5, 0, 0], abs=1e-6)  # the canonical origin
     assert points[263, 0] - points[33, 0] == pytest.approx(0.3)
 
 
 def test_clamp_leaves_a_sensible_motion_alone() -> None:
-    sensible = synthetic.motion(synthetic.pose(0.5, 0.2, -0.3, 0.4, 0.1), synthetic.expression(1), [[0.05, 0], [0, -0.02]])
+    sensible = synthetic.motion(
+        synthetic.pose(0.5, 0.2, -0.3, 0.4, 0.1), synthetic.expression(1), [[0.05, 0], [0, -0.02]]
+    )
     bounded = clamp(sensible)
     assert np.array_equal(bounded.expression, sensible.expression)
     assert np.array_equal(bounded.gaze, sensible.gaze)

@@ -103,7 +103,9 @@ def test_the_offset_never_turns_back() -> None:
     retarget = relative()
     now = hold(retarget, DRIVER)
     xs = [
-        placed(retarget, Pose(DRIVER.rotation, DRIVER.translation + np.float32([x, 0]), DRIVER.scale), now).translation[0]
+        placed(retarget, Pose(DRIVER.rotation, DRIVER.translation + np.float32([x, 0]), DRIVER.scale), now).translation[
+            0
+        ]
         for x in np.linspace(0, 1, 30)
     ]
     assert (np.diff(xs) > -1e-5).all()
@@ -185,7 +187,9 @@ numbers = st.floats(-1, 1)
         max_size=20,
     )
 )
-def test_whatever_comes_the_head_stays_about_its_place(steps: list[tuple[float, float, float, float, float, float, int]]) -> None:
+def test_whatever_comes_the_head_stays_about_its_place(
+    steps: list[tuple[float, float, float, float, float, float, int]],
+) -> None:
     """Poses as far out as a packet can hold, at any times: the head's origin stays within the bound."""
     retarget = relative()
     for turn, nod, roll, x, y, scale, now_us in steps:

@@ -16,7 +16,9 @@ def wandering(neutral: synthetic.Floats, count: int, strength: float = 0.5) -> l
     return [
         synthetic.seen(
             neutral,
-            synthetic.pose(0.3 * np.sin(i / 5), 0.15 * np.sin(i / 7), 0.1 * np.sin(i / 9), 0.1 * np.sin(i / 11), 0, 0.4),
+            synthetic.pose(
+                0.3 * np.sin(i / 5), 0.15 * np.sin(i / 7), 0.1 * np.sin(i / 9), 0.1 * np.sin(i / 11), 0, 0.4
+            ),
             synthetic.expression(i, strength),
         )
         for i in range(count)
@@ -35,7 +37,7 @@ def test_the_first_picture_already_gives_usable_motion() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_ones_own_avatar_lands_where_the_landmarks_were(seed: int) -> None:
-    """In the mean a thousandth of the eye-corner distance off, at most four (0.4 pixels at 512), over a whole session."""
+    """A thousandth of the eye-corner distance off in the mean, four at most (0.4 pixels at 512)."""
     neutral = synthetic.person(seed)
     extractor = MotionExtractor(neutral)
     for points in wandering(neutral, 40):

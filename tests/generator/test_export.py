@@ -17,12 +17,36 @@ from telepresence.runtime.info import read_info
 
 SIZE = 256
 
-# Of the operators that onnx-tensorrt's docs/operators.md lists as supported by TensorRT 10.15 (`Supported ONNX Operators`),
-# those that may be used here. What it restricts is tested below. Add to the list only after looking there.
+# Of the operators that "Supported ONNX Operators" (onnx-tensorrt, docs/operators.md, for TensorRT 10.15) lists, those
+# that may be used here. What it restricts is tested below. Add to the list only after looking there.
 TENSORRT = {
-    *("Abs", "Add", "ArgMin", "Cast", "Clip", "Concat", "Div", "Gather", "GatherElements", "GatherND", "GreaterOrEqual"),
+    *(
+        "Abs",
+        "Add",
+        "ArgMin",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Div",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "GreaterOrEqual",
+    ),
     *("GridSample", "Less", "MatMul", "Min", "Mul", "Neg", "Pad", "Pow", "Reciprocal", "ReduceMax", "ReduceMean"),
-    *("ReduceMin", "ReduceSum", "Reshape", "Slice", "Softmax", "Split", "Sqrt", "Sub", "TopK", "Transpose", "Unsqueeze"),
+    *(
+        "ReduceMin",
+        "ReduceSum",
+        "Reshape",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Sqrt",
+        "Sub",
+        "TopK",
+        "Transpose",
+        "Unsqueeze",
+    ),
     "Where",
 }
 
@@ -83,7 +107,9 @@ def by_torch(modules: tuple[PriorEncode, PriorRender]) -> np.ndarray:
     slots = [i % len(inputs["picture"]) for i in range(REFERENCES)]
     with torch.no_grad():
         encoded = [
-            encode(inputs["picture"][i][None], inputs["matte"][i][None, ..., None], inputs["reference_keypoints"][i][None])
+            encode(
+                inputs["picture"][i][None], inputs["matte"][i][None, ..., None], inputs["reference_keypoints"][i][None]
+            )
             for i in slots
         ]
         features = [torch.cat(column) for column in zip(*encoded, strict=True)]

@@ -42,7 +42,9 @@ def by_hand(corners: np.ndarray, attributes: np.ndarray) -> tuple[np.ndarray, np
                 slack = min(a, b, 1 - a - b)
                 sure[row, column] &= abs(slack) > 2e-3
                 if slack >= 0:
-                    seen.append((a * z0 + b * z1 + (1 - a - b) * z2, a * values[0] + b * values[1] + (1 - a - b) * values[2]))
+                    seen.append(
+                        (a * z0 + b * z1 + (1 - a - b) * z2, a * values[0] + b * values[1] + (1 - a - b) * values[2])
+                    )
             depths = sorted(d for d, _ in seen)
             if len(depths) > 1 and depths[1] - depths[0] < 1e-3:
                 sure[row, column] = False
