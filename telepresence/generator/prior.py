@@ -7,7 +7,6 @@ S picture side, R raster side.
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -172,9 +171,8 @@ class PriorRender(nn.Module):
         now = self.geometry.signature(points)
         weights, nearest = self._choose(now, signature)
         moved = self.geometry.vertices(points)
-        each = torch.split(nearest, 1)
-        layers = [self._warp(moved, vertices[i], pixels[i], now, signature[i], tone[i]) for i in each]
-        blend = reduce(torch.add, [layer * w for layer, w in zip(layers, torch.split(weights, 1), strict=True)])
+        layers = self._warp(moved, vertices[nearest], pixels[nearest], now, signature[nearest], tone[nearest])
+        blend = (layers * weights[:, None, None, None]).sum(0, keepdim=True)
         plate = background.float().permute(0, 3, 1, 2) / 255
         clear = pad(plate, (0, 0, 0, 0, 0, 1))
         picture = blend + clear * (1 - blend[:, 3:])
@@ -190,15 +188,16 @@ class PriorRender(nn.Module):
         return torch.softmax(score * SHARPNESS, 0), nearest
 
     def _warp(self, moved: Tensor, source: Tensor, pixels: Tensor, now: Tensor, then: Tensor, tone: Tensor) -> Tensor:
-        source = source.reshape(-1, 3)
+        """U references, each [U, ...], to where they are now: [U, 4, S, S], premultiplied."""
+        sheet = self.sheet[None].repeat(self.used, 1, 1, 1)
         target = source + self.moves * (moved - source)
-        corners = torch.cat([target[self.geometry.triangles], self.sheet])
-        flow = torch.cat([source[self.geometry.triangles], self.sheet])[..., :2]
-        drawn = self.raster(corners, torch.cat([flow, self.mouth], -1))
-        mouth = self._open_mouth(drawn[:, 2:], now[0], then.reshape(-1)[0], tone.reshape(1, 3, 1, 1))
+        corners = torch.cat([target[:, self.geometry.triangles], sheet], 1)
+        flow = torch.cat([source[:, self.geometry.triangles], sheet], 1)[..., :2]
+        drawn = self.raster(corners, torch.cat([flow, self.mouth[None].repeat(self.used, 1, 1, 1)], -1))
+        mouth = self._open_mouth(drawn[:, 2:], now[0], then[:, 0, None, None, None], tone[:, :, None, None])
         grid = self._enlarge(drawn[:, :2]).permute(0, 2, 3, 1)
         warped = grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        mouth = self._enlarge(mouth)  # [1, 4, S, S]: colour times share, share
+        mouth = self._enlarge(mouth)  # [U, 4, S, S]: colour times share, share
         return warped + warped[:, 3:] * mouth * self.rgb - warped * mouth[:, 3:] * self.rgb
 
     def _enlarge(self, small: Tensor) -> Tensor:
@@ -209,7 +208,7 @@ class PriorRender(nn.Module):
         """Where the mouth is open now and was shut in the reference there is nothing to show: draw a plain inside.
 
         Returns:
-            [1, 4, R, R] at the raster's size: colour times share, and the share of the pixel that is drawn.
+            [U, 4, R, R] at the raster's size: colour times share, and the share of the pixel that is drawn.
         """
         flag, across, down = torch.split(mouth, 1, 1)
         low, high = MOUTH_OPEN

@@ -48,33 +48,36 @@ class Rasteriser(nn.Module):
         self.size, self.tiles = size, tiles
 
     def forward(self, corners: Tensor, attributes: Tensor) -> Tensor:
-        """Rasterise one mesh.
+        """Rasterise B meshes of the same triangles in much the same places; they share the choice per tile.
 
         Args:
-            corners: [T, 3, 3] float32, each triangle's corners: x and y in square coordinates, z (smaller is nearer).
-            attributes: [T, 3, C] float32, values at the corners.
+            corners: [B, T, 3, 3] float32, each triangle's corners: x and y in square coordinates, z (smaller is nearer).
+            attributes: [B, T, 3, C] float32, values at the corners.
 
         Returns:
-            [1, C, size, size] float32: the nearest triangle's attributes. The caller covers the picture with at least
+            [B, C, size, size] float32: the nearest triangle's attributes. The caller covers the picture with at least
             one far triangle; where none is, values are of an arbitrary triangle.
         """
-        b0, b1, depth = self._planes(corners)  # linear functions of (x, y, 1), [T, 3] each
-        chosen = self._per_tile(corners)  # [N, M]
-        w0, w1 = self._at_pixels(b0, chosen), self._at_pixels(b1, chosen)  # [N, M, P]
+        b, t = corners.shape[:2]
+        flat_attributes = attributes.reshape(b * t, -1)
+        b0, b1, depth = self._planes(corners.reshape(b * t, 3, 3))  # linear functions of (x, y, 1), [B T, 3] each
+        shared = self._per_tile(corners)  # [N, M]
+        chosen = torch.cat([shared + mesh * t for mesh in range(b)])  # [B N, M]
+        w0, w1 = self._at_pixels(b0, chosen), self._at_pixels(b1, chosen)  # [B N, M, P]
         inside = torch.minimum(torch.minimum(w0, w1), 1 - w0 - w1) >= _EDGE
         distance = torch.where(inside, self._at_pixels(depth, chosen), _FAR)
-        triangle = torch.gather(chosen, 1, distance.argmin(1))  # [N, P]
-        flat = triangle.reshape(-1)
-        x_y_1 = self.pixels.transpose(1, 2).reshape(-1, 3)
+        flat = torch.gather(chosen, 1, distance.argmin(1)).reshape(-1)  # [B N P]
+        x_y_1 = self.pixels.transpose(1, 2).reshape(-1, 3).repeat(b, 1)
         v0 = (b0[flat] * x_y_1).sum(1, keepdim=True).clamp(0, 1)
         v1 = (b1[flat] * x_y_1).sum(1, keepdim=True).clamp(0, 1)
-        a = attributes.reshape(len(attributes), -1)[flat].reshape(flat.shape[0], 3, -1)
+        a = flat_attributes[flat].reshape(flat.shape[0], 3, -1)
         mixed = a[:, 0] * v0 + a[:, 1] * v1 + a[:, 2] * (1 - v0 - v1)
-        return self._assemble(mixed)
+        return self._assemble(mixed.reshape(b, -1, mixed.shape[-1]))
 
     def _at_pixels(self, plane: Tensor, chosen: Tensor) -> Tensor:
         n, m = chosen.shape
-        return torch.bmm(plane[chosen.reshape(-1)].reshape(n, m, 3), self.pixels)
+        pixels = self.pixels.repeat(n // self.pixels.shape[0], 1, 1)
+        return torch.bmm(plane[chosen.reshape(-1)].reshape(n, m, 3), pixels)
 
     def _planes(self, corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, y, z = corners[..., 0], corners[..., 1], corners[..., 2]
@@ -90,11 +93,14 @@ class Rasteriser(nn.Module):
         return b0, b1, depth
 
     def _per_tile(self, corners: Tensor) -> Tensor:
-        low, high = corners[:, :, :2].amin(1), corners[:, :, :2].amax(1)  # [T, 2]
+        low, high = (
+            corners[..., :2].amin((0, 2)),
+            corners[..., :2].amax((0, 2)),
+        )  # [T, 2] around a triangle in all meshes
         overlap = torch.minimum(self.high - low[None], high[None] - self.low).amin(-1)  # [N, T], negative is apart
         return overlap.topk(min(MAX_PER_TILE, overlap.shape[1]), dim=1).indices
 
     def _assemble(self, tiled: Tensor) -> Tensor:
-        t, c = self.tiles, tiled.shape[-1]
-        picture = tiled.reshape(t, t, TILE, TILE, c).permute(4, 0, 2, 1, 3)
-        return picture.reshape(1, c, self.size, self.size)
+        b, t, c = tiled.shape[0], self.tiles, tiled.shape[-1]
+        picture = tiled.reshape(b, t, t, TILE, TILE, c).permute(0, 5, 1, 3, 2, 4)
+        return picture.reshape(b, c, self.size, self.size)

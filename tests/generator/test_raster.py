@@ -20,7 +20,7 @@ def sheet(channels: int) -> tuple[np.ndarray, np.ndarray]:
 
 def draw(corners: np.ndarray, attributes: np.ndarray) -> np.ndarray:
     """(C, SIZE, SIZE) as the module draws it."""
-    out = Rasteriser(SIZE)(torch.from_numpy(corners), torch.from_numpy(attributes))
+    out = Rasteriser(SIZE)(torch.from_numpy(corners)[None], torch.from_numpy(attributes)[None])
     assert out.shape == (1, attributes.shape[-1], SIZE, SIZE)
     return out[0].numpy()
 
