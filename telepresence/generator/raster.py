@@ -51,7 +51,7 @@ class Rasteriser(nn.Module):
         """Rasterise B meshes of the same triangles in much the same places; they share the choice per tile.
 
         Args:
-            corners: [B, T, 3, 3] float32, each triangle's corners: x and y in square coordinates, z (smaller is nearer).
+            corners: [B, T, 3, 3] float32, triangles' corners: x and y in square coordinates, z (smaller is nearer).
             attributes: [B, T, 3, C] float32, values at the corners.
 
         Returns:
