@@ -12,6 +12,7 @@ import click
 
 from telepresence import __version__
 from telepresence.errors import TelepresenceError
+from telepresence.native_logs import detach_stderr
 
 # numpy's OpenBLAS starts a thread per core even for matrices as small as ours, and they spin between two pictures: that
 # took three quarters of a core in the kernel. It reads this once, when numpy is first imported.
@@ -55,6 +56,7 @@ def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(__version__, prog_name="telepresence")
 def main() -> None:
     """Be present as an avatar: only motion crosses the network, the receiver draws the picture."""
+    detach_stderr()
 
 
 @main.command()

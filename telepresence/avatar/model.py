@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from telepresence.errors import AvatarError
 from telepresence.face.motion import Pose, fit_pose, to_square
-from telepresence.face.topology import N_LANDMARKS
+from telepresence.face.topology import EYE_CORNERS_OUTER, N_LANDMARKS
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -22,6 +22,8 @@ MAX_REFERENCES: Final = 32
 MAX_NAME: Final = 100  # characters
 MAX_LANDMARK: Final = 16 * MAX_SIDE  # pixels either way; further out than this is no face
 MAX_NEUTRAL: Final = 8.0  # canonical units either way
+MIN_EYES: Final = 2.0  # pixels between the outer eye corners; a face in profile has few
+MIN_NEUTRAL_EYES: Final = 0.3  # canonical units, where people have about 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +42,7 @@ class Reference:
         if self.matte.shape != (side, side) or self.matte.dtype != np.uint8:
             raise AvatarError(f"matte: ({side}, {side}) uint8 is needed, not {self.matte.shape} {self.matte.dtype}")
         _check_points("landmarks", self.landmarks, MAX_LANDMARK)
+        _check_size("landmarks", self.landmarks, MIN_EYES)
 
     @property
     def side(self) -> int:
@@ -76,6 +79,7 @@ class Avatar:
         if not 1 <= len(self.references) <= MAX_REFERENCES:
             raise AvatarError(f"an avatar has 1 to {MAX_REFERENCES} references, not {len(self.references)}")
         _check_points("neutral shape", self.neutral, MAX_NEUTRAL)
+        _check_size("neutral shape", self.neutral, MIN_NEUTRAL_EYES)
         _check_picture("background plate", self.background)
 
     @property
@@ -100,3 +104,10 @@ def _check_points(what: str, points: Floats, limit: float) -> None:
         raise AvatarError(f"{what}: ({N_LANDMARKS}, 3) float32 is needed, not {points.shape} {points.dtype}")
     if not (np.isfinite(points).all() and float(np.abs(points).max()) <= limit):
         raise AvatarError(f"{what}: values must be finite and within +-{limit:g}")
+
+
+def _check_size(what: str, points: Floats, least: float) -> None:
+    """A face shrunk to a point has no pose, and would be drawn as nothing for ever."""
+    right, left = points[list(EYE_CORNERS_OUTER)]
+    if float(np.linalg.norm(left - right)) < least:
+        raise AvatarError(f"{what}: the outer eye corners are closer than {least:g}; this is not a face")

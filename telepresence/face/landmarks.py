@@ -5,17 +5,17 @@ Face Mesh with refined lips and irises (Grishchenko et al. 2020, "Attention Mesh
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.face.topology import N_LANDMARKS, OVAL
+from telepresence.native_logs import quiet_native_logs
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -25,7 +25,6 @@ MIN_CONFIDENCE: Final = 0.5
 STILL_FACES: Final = 4  # searched for in a still, so that the largest can be taken
 SAME_FACE: Final = 0.5  # overlap above which two finds are one face
 
-_native_logs = threading.Lock()
 _first_face = threading.Event()
 
 
@@ -126,6 +125,7 @@ def _process(mesh: Any, rgb: Picture) -> list[Floats]:
 
 def _face_mesh(*, still: bool, faces: int) -> Any:
     with quiet_native_logs():
+        warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype")  # of MediaPipe's own protobuf use
         from mediapipe.python.solutions.face_mesh import FaceMesh
 
         mesh = FaceMesh(
@@ -137,31 +137,3 @@ def _face_mesh(*, still: bool, faces: int) -> Any:
         )
         mesh.process(np.zeros((64, 64, 3), np.uint8))  # the graph logs, and allocates, on its first picture
     return mesh
-
-
-@contextmanager
-def quiet_native_logs() -> Iterator[None]:
-    """Hide what MediaPipe's C++ writes to stderr while it starts: a page of it, none of it of use to a user.
-
-    `TELEPRESENCE_NATIVE_LOGS=1` shows it. Python exceptions are not affected.
-    """
-    if os.environ.get("TELEPRESENCE_NATIVE_LOGS"):
-        yield
-        return
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _native_logs, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            kept = os.dup(2)
-        except OSError:  # a daemon without stderr has nothing to keep quiet
-            yield
-            return
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(null)

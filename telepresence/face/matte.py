@@ -7,7 +7,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from telepresence.face.landmarks import face_box, quiet_native_logs
+from telepresence.face.landmarks import face_box
+from telepresence.native_logs import quiet_native_logs
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]

@@ -113,7 +113,8 @@ def fit_pose(points: Floats, shape: Floats) -> Pose:
     u, singular, vt = np.linalg.svd((weights * p).T.astype(np.float64) @ s)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = (u * sign) @ vt
-    scale = max(float((singular * sign).sum() / (weights * s * s).sum()), 1e-6)
+    spread = max(float((weights * s * s).sum()), 1e-9)  # a shape of one point has no size; it must not become NaN
+    scale = max(float((singular * sign).sum()) / spread, 1e-6)
     translation = mean_p - scale * rotation @ mean_s
     return Pose(rotation_vector(rotation), translation[:2].astype(np.float32), scale)
 

@@ -82,7 +82,7 @@ def test_layout_is_as_documented() -> None:
 
 def test_the_first_reference_comes_in_the_first_150_kb_however_busy_it_is() -> None:
     noise = RNG.integers(0, 255, (512, 512, 3), np.uint8)
-    busy = Reference(noise, np.zeros((478, 3), np.float32), reference(512).matte)
+    busy = Reference(noise, reference(512).landmarks, reference(512).matte)
     full = pack(dataclasses.replace(avatar(), references=(busy,) * 32))
     table = read_table(full)
     assert table is not None
@@ -326,3 +326,12 @@ def test_the_sample_is_free_for_all_and_shows_early() -> None:
     assert sample.free_for_all
     assert 0.1 < sample.rest.scale < 0.6
     assert unpack_first(sample_avatar_bytes()[:MAX_FIRST_BYTES]) is not None
+
+
+def test_a_face_shrunk_to_a_point_is_no_avatar() -> None:
+    avatar = sample_avatar()
+    with pytest.raises(AvatarError, match="not a face"):
+        dataclasses.replace(avatar, neutral=np.zeros_like(avatar.neutral))
+    first = avatar.references[0]
+    with pytest.raises(AvatarError, match="not a face"):
+        dataclasses.replace(first, landmarks=np.full_like(first.landmarks, 50))
