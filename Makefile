@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTHON ?= $(shell sh scripts/find-python.sh)
+PYTHON ?= # found by scripts/find-python.sh
 
 .PHONY: help setup setup-test setup-train run test lint types bench clean lock
 
@@ -15,8 +15,8 @@ help:
 
 # Installing is repeated only when what is to be installed has changed.
 $(VENV)/.live: pyproject.toml constraints.txt
-	@sh scripts/find-python.sh > /dev/null
-	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@test -x $(BIN)/python || { python="$(PYTHON)"; : "$${python:=$$(sh scripts/find-python.sh)}"; \
+	  test -n "$$python" && echo "$$python -m venv $(VENV)" && "$$python" -m venv $(VENV); }
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 

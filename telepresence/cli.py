@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import click
 
 from telepresence import __version__
-from telepresence.errors import TelepresenceError
+from telepresence.errors import InputError, TelepresenceError
 from telepresence.native_logs import detach_stderr
 
 # numpy's OpenBLAS starts a thread per core even for matrices as small as ours, and they spin between two pictures: that
@@ -44,7 +44,7 @@ class _Group(click.Group):
 def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that draws pictures."""
     for option in (
-        click.option("--runtime", help="Execute the engine with this runtime instead of the fastest one found."),
+        click.option("--runtime", help="auto (the fastest here), openvino, onnxruntime or openvino-bf16."),
         click.option("--size", type=_SIZE, default="256", show_default=True, help="Picture side."),
         click.option("--engine", default=DEFAULT_ENGINE, show_default=True, help="A shipped name, or a folder."),
     ):
@@ -83,8 +83,11 @@ def enrol(sources: tuple[Path, ...], out: Path, name: str | None, engine: str | 
     """Make an avatar from photos of a person, or from one video."""
     from telepresence.avatar.enrol import enrol as make
     from telepresence.avatar.file import save
-    from telepresence.runtime.engine import find_engine
+    from telepresence.paths import refuse_overwriting, require_suffix
+    from telepresence.runtime.info import find_engine
 
+    require_suffix("--out", out, ".avatar")
+    refuse_overwriting({"--out": out}, sources)
     if engine is not None:
         find_engine(engine)
     avatar = make(sources, name=name or out.stem, engine=engine, progress=lambda line: click.echo(line, err=True))
@@ -115,7 +118,9 @@ def render(
     report = render_files(
         avatar, drive, out, engine=engine, size=int(size), framing=framing, runtime=runtime, json_out=json_out
     )
-    click.echo(report.text())
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"{out}: {report.text()}")
 
 
 @main.command()
@@ -130,6 +135,14 @@ def hub(host: str, port: int, room: str | None, origins: tuple[str, ...]) -> Non
     run_hub(host, port, config_from_environment(origins), room=room)
 
 
+def _url_from_environment() -> str:
+    from telepresence.hub.urls import URL_VARIABLE
+
+    if url := os.environ.pop(URL_VARIABLE, ""):  # not for this process's own children
+        return url
+    raise InputError(f"with - in place of the URL, put the link that the hub printed into {URL_VARIABLE}")
+
+
 @main.command()
 @click.argument("url")
 @click.option("--camera", default="browser", show_default=True, help="browser, sample, none, a FILE or a DEVICE.")
@@ -141,9 +154,18 @@ def hub(host: str, port: int, room: str | None, origins: tuple[str, ...]) -> Non
 @click.option("--json-ready", is_flag=True, help="Print one JSON line on standard output when ready.")
 @_engine_options
 def join(url: str, **options: Any) -> None:
-    """Join a room: camera in, motion out; motion in, pictures out. URL is the link that the hub printed."""
+    """Join a room: camera in, motion out; motion in, pictures out.
+
+    URL is the link that the hub printed; with - it is taken from the environment variable TELEPRESENCE_URL, so that
+    other users of this machine cannot read it in the list of processes.
+    """
+    if url == "-":
+        url = _url_from_environment()
+    from telepresence.paths import refuse_overwriting
     from telepresence.rtc.edge import EdgeConfig, run_edge
 
+    if options["sink"] not in ("browser", "null"):
+        refuse_overwriting({"--sink": Path(options["sink"])}, (Path(options["camera"]), options["avatar"]))
     options["size"] = int(options["size"])
     run_edge(EdgeConfig(url=url, **options))
 
@@ -176,8 +198,11 @@ def engines_list() -> None:
 @click.option("--json", "json_out", type=_PATH, help="Write the figures to this file too.")
 def engines_bench(name: str, size: str, json_out: Path | None) -> None:
     """Measure one engine in every runtime that is installed."""
+    from telepresence.paths import refuse_overwriting
+    from telepresence.runtime.info import find_engine
     from telepresence.runtime.report import bench_engine, bench_text, write_bench
 
+    refuse_overwriting({"--json": json_out}, find_engine(name).paths)
     figures = bench_engine(name, int(size))
     click.echo(bench_text(figures))
     if json_out:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import signal
 import sys
+import threading
 import time
 import webbrowser
 from collections.abc import Callable
@@ -53,13 +53,31 @@ def run_demo(config: DemoConfig) -> None:
     """Run until Ctrl-C or SIGTERM; leaves no process behind.
 
     Raises:
-        InputError: the port is in use, a file is missing, or an edge cannot be started.
+        InputError: what was asked for cannot be used, the port is in use, or an edge cannot be started.
     """
-    for path, option in ((config.avatar, "--avatar"), (_camera_file(config.camera), "--camera")):
-        if path is not None and not path.exists():
-            raise InputError(f"{option} {path}: there is no such file")
+    check_config(config)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Demo(config).run())
+
+
+def check_config(config: DemoConfig) -> None:
+    """Look at all that the edges would complain of, while nothing has started and nobody was told an address.
+
+    Raises:
+        InputError: the camera, the avatar or the engine cannot be used.
+    """
+    from telepresence.avatar.file import load
+    from telepresence.rtc.camera import kind_of, moving_clip
+    from telepresence.runtime.engine import check_engine
+
+    kind = kind_of(config.camera)
+    if kind == "none":
+        raise InputError("--camera none: then nothing would move; the demo takes browser, sample, a file or a device")
+    if kind == "file":
+        moving_clip(Path(config.camera))
+    if config.avatar is not None:
+        load(config.avatar)
+    check_engine(config.engine, config.size, runtime=config.runtime)
 
 
 class Demo:
@@ -77,8 +95,14 @@ class Demo:
         self.port: int = self._listener.getsockname()[1]
         self.origins = (f"http://{HOST}:{self.port}", f"http://localhost:{self.port}")
         self._hub = HubConfig(origins=self.origins)
-        self.sender = EdgeProcess("sender", self.sender_arguments, say=self._say)
-        self.receiver = EdgeProcess("receiver", self.receiver_arguments, say=self._say, on_ready=self._on_receiver)
+        self.sender = EdgeProcess("sender", self.sender_arguments, say=self._say, environment=self.edge_environment)
+        self.receiver = EdgeProcess(
+            "receiver",
+            self.receiver_arguments,
+            say=self._say,
+            environment=self.edge_environment,
+            on_ready=self._on_receiver,
+        )
         self._telling: set[asyncio.Task[None]] = set()
 
     @property
@@ -150,8 +174,8 @@ class Demo:
         else:
             print("Ctrl-C ends it.", flush=True)
         if self.config.open_browser:
-            # Some browsers block until they are closed; the call must not wait for them.
-            asyncio.get_running_loop().run_in_executor(None, functools.partial(webbrowser.open, self.url))
+            # Some browsers block until they are closed; neither the call nor its end must wait for them.
+            threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True, name="browser").start()
 
     def _on_receiver(self) -> None:
         telling = asyncio.create_task(self._tell_engine())
@@ -167,7 +191,7 @@ class Demo:
             print(f"Pictures: engine {stats.get('engine')}, {size}x{size}, runtime {stats['runtime']}", flush=True)
 
     def sender_arguments(self) -> list[str]:
-        """What follows `telepresence join` for the sender's edge; a fresh token each time."""
+        """What follows `telepresence join` for the sender's edge."""
         avatar = ["--avatar", str(self.config.avatar)] if self.config.avatar else []
         return [*self._common("you"), "--camera", self.camera, "--sink", "null", *avatar]
 
@@ -177,24 +201,23 @@ class Demo:
         drawing = ["--engine", self.config.engine, "--size", str(self.config.size), *runtime]
         return [*self._common("far end"), "--camera", "none", "--sink", BROWSER, *drawing]
 
-    def _common(self, name: str) -> list[str]:
+    def edge_environment(self) -> dict[str, str]:
+        """The link by which an edge joins; a fresh token each time. Among the arguments, `ps` would show it to all."""
         from telepresence.hub import tokens
-        from telepresence.hub.serve import join_url
+        from telepresence.hub.urls import URL_VARIABLE, join_url
 
         token = tokens.issue(self.secret, ROOM, now=time.time())
+        return {URL_VARIABLE: join_url(self.origins[0], ROOM, token)}
+
+    def _common(self, name: str) -> list[str]:
         origins = [argument for origin in self.origins for argument in ("--page-origin", origin)]
-        return [join_url(self.origins[0], ROOM, token), "--name", name, *origins]
+        return ["-", "--name", name, *origins]
 
 
 def _say(line: str) -> None:
     # The edges' own pages work, but there is to be one address that the user is told.
     if ": page: http" not in line:
         print(line, file=sys.stderr, flush=True)
-
-
-def _camera_file(camera: str) -> Path | None:
-    """The file that `--camera` names, if it names one; a bare number is a device's."""
-    return None if camera in (BROWSER, SAMPLE) or camera.isdigit() else Path(camera)
 
 
 async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

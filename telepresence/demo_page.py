@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from telepresence.hub.limits import origin_allowed
+from telepresence.page_headers import PAGE_HEADERS
 from telepresence.resources import shipped
 
 if TYPE_CHECKING:
@@ -32,17 +33,6 @@ RECEIVER_FIGURES: Final = (
 )  # fmt: skip
 
 _MEDIA_TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
-        "connect-src 'self' http://127.0.0.1:* http://localhost:*; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "Permissions-Policy": "camera=(self)",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 # Without proxies from the environment: the edges are on this machine.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -55,20 +45,20 @@ def page_routes(demo: Demo) -> list[BaseRoute]:
     files = {path.name: path for path in shipped("web").iterdir() if path.suffix in _MEDIA_TYPES}
 
     async def page_config(request: Request) -> Response:
-        return JSONResponse(_config(demo), headers=_HEADERS)
+        return JSONResponse(_config(demo), headers=PAGE_HEADERS)
 
     async def stats(request: Request) -> Response:
         sender, receiver = await asyncio.gather(read_stats(demo.sender), read_stats(demo.receiver))
         figures = merge_stats(sender, receiver)
         edges = {edge.name: {"up": bool(edge.ready), "starts": edge.starts} for edge in (demo.sender, demo.receiver)}
-        return JSONResponse({**figures, "source": _source(demo), "edges": edges}, headers=_HEADERS)
+        return JSONResponse({**figures, "source": _source(demo), "edges": edges}, headers=PAGE_HEADERS)
 
     async def source(request: Request) -> Response:
         camera = await _chosen_camera(request)
         if camera is None or not demo.may_switch:
-            return JSONResponse({"error": 'send {"camera": "browser"} or {"camera": "sample"}'}, 400, _HEADERS)
+            return JSONResponse({"error": 'send {"camera": "browser"} or {"camera": "sample"}'}, 400, PAGE_HEADERS)
         await demo.use_camera(camera)
-        return JSONResponse({"source": camera}, headers=_HEADERS)
+        return JSONResponse({"source": camera}, headers=PAGE_HEADERS)
 
     guard = _guard(demo.port)
     return [
@@ -114,6 +104,7 @@ def _config(demo: Demo) -> dict[str, Any]:
         "camera": place(demo.sender) if _source(demo) == "browser" else None,
         "avatar": place(demo.receiver),
         "stats": ["/api/stats"],
+        "shows": True,
         "own_avatar": True,
         "recorded": {"url": "/api/source"} if demo.may_switch else None,
         "source": _source(demo),
@@ -139,7 +130,7 @@ async def _chosen_camera(request: Request) -> str | None:
 
 def _file(path: Path) -> Endpoint:
     async def file(request: Request) -> Response:
-        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers=_HEADERS)
+        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers=PAGE_HEADERS)
 
     return file
 
@@ -158,7 +149,7 @@ def _guard(port: int) -> Callable[[Endpoint], Endpoint]:
             own_page = host in hosts and origin_allowed(request.headers.get("origin"), host)
             if not own_page or not _is_loopback(request):
                 text = f"open http://127.0.0.1:{port}/ on the machine where the demo runs"
-                return JSONResponse({"error": text}, 403, _HEADERS)
+                return JSONResponse({"error": text}, 403, PAGE_HEADERS)
             return await endpoint(request)
 
         return guarded

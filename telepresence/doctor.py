@@ -31,6 +31,7 @@ MEDIAPIPE: Final = "0.10.21"  # the last whose wheel carries its models
 SLOW_MS: Final = 1000 / 30  # a picture; slower than that misses pictures of an ordinary camera
 LOW_DISK_BYTES: Final = 500 * 1024 * 1024
 DEMO_PORT: Final = 8080
+HUB_PORT: Final = 8081
 _TOOL_TIMEOUT_S: Final = 10.0
 _UDP_TIMEOUT_S: Final = 1.0
 _REINSTALL: Final = "reinstall: make setup, or pip install --force-reinstall telepresence"
@@ -71,6 +72,7 @@ def examine(*, engine: str | Path = "prior", size: int = 256, port: int = DEMO_P
         ("camera", _camera),
         ("udp", _udp),
         ("port", lambda: _port(port)),
+        ("hub port", lambda: _port(HUB_PORT, "hub port", "telepresence hub --port 8091")),
         ("video", _video),
         ("page", _page),
         ("cache", _cache),
@@ -162,7 +164,7 @@ def _engine(name: str | Path, size: int) -> Check:
     with open_engine(name, size) as engine:
         engine.warm_up()
         median = statistics.median(engine.measure())
-        what = f"{engine.info.name} {engine.info.version} at {size}: {median:.1f} ms a picture, {engine.reason}"
+        what = f"{engine.info.name} {engine.info.version} at {size}: {median:.1f} ms a picture\nby {engine.reason}"
     if median > SLOW_MS:
         remedy = "end other programs, choose --size 256, or use a faster machine"
         return Check("engine", "warn", f"{what}\nslower than 30 pictures a second", remedy)
@@ -180,7 +182,7 @@ def _runtimes() -> Check:
 
 
 def _gpu() -> Check:
-    loudly = "CPU FALLBACK: pictures are drawn by the CPU"
+    loudly = "CPU FALLBACK: pictures are drawn by the CPU, for this version has no GPU runtime"
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return Check("gpu", "warn", f"{loudly}; no NVIDIA driver found (no nvidia-smi)", _GPU_REMEDY)
@@ -194,7 +196,7 @@ def _gpu() -> Check:
     return Check("gpu", "warn", f"{loudly}; GPU: {found}; {tensorrt}", _GPU_REMEDY)
 
 
-_GPU_REMEDY: Final = "nothing to do: this version has no GPU runtime; see `engine` for how fast this CPU is"
+_GPU_REMEDY: Final = "calls work; if `engine` above says that they are slow: --size 256, or a faster CPU"
 
 
 def _browser() -> Check:
@@ -246,7 +248,7 @@ def _udp() -> Check:
 _UDP_REMEDY: Final = "let a firewall or sandbox allow UDP on 127.0.0.1: WebRTC needs it"
 
 
-def _port(port: int) -> Check:
+def _port(port: int, name: str = "port", remedy: str = "telepresence demo --port 8090") -> Check:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
         if os.name == "posix":  # as servers do; on Windows it would share a port that is in use
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -254,8 +256,8 @@ def _port(port: int) -> Check:
             server.bind(("127.0.0.1", port))
         except OSError as error:
             reason = error.strerror or str(error)
-            return Check("port", "warn", f"{port} cannot be used ({reason})", "telepresence demo --port 8090")
-    return Check("port", "ok", f"{port} is free")
+            return Check(name, "warn", f"{port} cannot be used ({reason})", remedy)
+    return Check(name, "ok", f"{port} is free")
 
 
 def _video() -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,6 +30,8 @@ DEFAULT_FPS: Final = 25.0  # for a clip that names no rate
 _PHOTO_SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".ppm", ".pgm"}
 )
+_AVATAR_SUFFIX: Final = ".avatar"
+_COMPLETE: Final = 0.98  # of what a clip's header says; edits and rounding take a picture or two
 _PHOTO_MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
 
 
@@ -74,21 +77,33 @@ def read_photo(path: Path) -> Picture:
     Raises:
         MediaError: no such file, not a photo, damaged or too large.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     with _opened(path) as file:
         if path.stat().st_size > MAX_PHOTO_BYTES:
             raise MediaError(f"{path}: more than {MAX_PHOTO_BYTES >> 20} MiB; save it smaller, 2000 pixels are plenty")
-        try:
-            image = Image.open(file)
-        except Exception as error:  # Pillow's format plugins raise whatever their parsers trip over
-            raise MediaError(f"{path}: not a photo that can be read ({error}); save it as JPEG or PNG") from error
+        image = _recognised(path, file)
         _check_size(path, *image.size, MAX_PIXELS)
         try:
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
         except Exception as error:
             raise MediaError(f"{path}: the photo is damaged ({error}); copy it again or save it anew") from error
+
+
+def _recognised(path: Path, file: Any) -> Image.Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked next
+            return Image.open(file)
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"{path}: far too many pixels; {_at_most(MAX_PIXELS)}") from error
+    except UnidentifiedImageError as error:  # its text is a Python object's
+        raise MediaError(f"{path}: not a photo that can be read; save it as JPEG or PNG") from error
+    except Exception as error:  # Pillow's format plugins raise whatever their parsers trip over
+        raise MediaError(f"{path}: not a photo that can be read ({error}); save it as JPEG or PNG") from error
 
 
 def _to_rgb(image: Image.Image) -> Picture:
@@ -145,8 +160,26 @@ def read_frames(path: Path) -> Iterator[Frame]:
             raise MediaError(f"{path}: the clip holds no picture; export it again, as MP4 with H.264 if in doubt")
 
 
+def ended_early(path: Path, info: ClipInfo, frames: int, seconds: float) -> str | None:
+    """A line to say if a clip held less than its header says, as one that was cut short does; else None.
+
+    Args:
+        path: the clip.
+        info: its header.
+        frames: how many were read, to the clip's end.
+        seconds: when the last of them ended.
+    """
+    if info.frames is None or info.duration_s is None:
+        return None
+    if frames >= info.frames * _COMPLETE or seconds >= info.duration_s * _COMPLETE:
+        return None
+    return f"{path}: ends early, after {frames} of {info.frames} pictures; was it copied completely?"
+
+
 def _opened(path: Path) -> Any:
     try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise MediaError(f"{path}: an empty file; copy it again")
         return path.open("rb")
     except OSError as error:
         raise MediaError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
@@ -156,6 +189,10 @@ def _container(path: Path) -> Any:
     import av
 
     _opened(path).close()
+    if path.suffix.lower() == _AVATAR_SUFFIX:
+        raise MediaError(
+            f"{path}: that is an avatar, where a photo or a clip is needed; to be shown as it, use --avatar {path.name}"
+        )
     try:
         return av.open(str(path), options={"max_pixels": str(MAX_CLIP_PIXELS)}, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
@@ -208,7 +245,8 @@ def _reason(error: Exception) -> str:
 
 def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= max_pixels):
-        raise MediaError(
-            f"{path}: {width} x {height} pixels; at most {max_pixels / 1e6:.0f} megapixels can be read; "
-            "scale it down first"
-        )
+        raise MediaError(f"{path}: {width} x {height} pixels; {_at_most(max_pixels)}")
+
+
+def _at_most(max_pixels: int) -> str:
+    return f"at most {max_pixels / 1e6:.0f} megapixels can be read; scale it down first"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,7 +54,9 @@ class EdgeProcess:
 
     Args:
         name: what its lines are prefixed with.
-        arguments: asked at every start for what follows `telepresence join`, since tokens expire.
+        arguments: asked at every start for what follows `telepresence join`.
+        environment: asked at every start for variables to add: for tokens, which expire, and which every user of the
+            machine could read among the arguments.
         say: gets its lines.
         on_ready: called at every start.
         command: the beginning of the command line.
@@ -65,6 +68,7 @@ class EdgeProcess:
         arguments: Callable[[], Sequence[str]],
         *,
         say: Callable[[str], None],
+        environment: Callable[[], Mapping[str, str]] = dict,
         on_ready: Callable[[], None] = lambda: None,
         command: Sequence[str] = COMMAND,
     ) -> None:
@@ -74,10 +78,12 @@ class EdgeProcess:
         self.starts = 0
         """How often it became ready."""
         self._arguments = arguments
+        self._environment = environment
         self._say = say
         self._on_ready = on_ready
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
+        self._spawning = False
         self._asked_to_restart = False
         self._last_line = ""
 
@@ -119,24 +125,18 @@ class EdgeProcess:
         if self._process is not None:
             self._asked_to_restart = True
             await _stop(self._process)
+        elif self._spawning:  # with the former arguments
+            self._asked_to_restart = True
 
     async def _run_once(self) -> int:
-        command = (*self._command, *self._arguments(), "--json-ready")
-        self._process = process = await asyncio.create_subprocess_exec(
-            *command,
-            # Never written to: it closes when this process ends in any way at all, and the leash ends the edge.
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=MAX_LINE_BYTES,
-            # Ctrl-C in the terminal is for the demo alone, which then ends its edges in order.
-            start_new_session=True,
-        )
+        self._process = process = await self._spawn()
         if process.stdout is None or process.stderr is None:
             raise TelepresenceError("the edge's output cannot be read")
         complaints = asyncio.create_task(self._forward(process.stderr))
         output = asyncio.create_task(self._wait_ready(process, process.stdout))
         try:
+            if self._asked_to_restart:
+                await _stop(process)
             status = await process.wait()
             await asyncio.wait({complaints}, timeout=1.0)
             return status
@@ -145,6 +145,25 @@ class EdgeProcess:
             for task in (output, complaints):
                 task.cancel()
             await asyncio.shield(_stop(process))
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        self._spawning = True
+        command = (*self._command, *self._arguments(), "--json-ready")
+        spawning = asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, **self._environment()},
+            # Never written to: it closes when this process ends in any way at all, and the leash ends the edge.
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=MAX_LINE_BYTES,
+            # Ctrl-C in the terminal is for the demo alone, which then ends its edges in order.
+            start_new_session=True,
+        )
+        try:
+            return await spawning
+        finally:
+            self._spawning = False
 
     async def _wait_ready(self, process: asyncio.subprocess.Process, output: asyncio.StreamReader) -> None:
         try:

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from telepresence.avatar.file import load
 from telepresence.avatar.model import Avatar
 from telepresence.avatar.samples import SAMPLE_MOTION, load_track, sample_avatar
-from telepresence.errors import MediaError
+from telepresence.errors import FaceError, MediaError
 from telepresence.face.landmarks import LandmarkTracker
 from telepresence.face.motion import Motion, to_square
 from telepresence.face.retarget import Framing, Retarget
 from telepresence.face.tracking import MotionExtractor
-from telepresence.media import ClipInfo, clip_info, is_photo, read_frames
+from telepresence.media import ClipInfo, clip_info, ended_early, is_photo, read_frames
+from telepresence.paths import refuse_overwriting, require_suffix
 from telepresence.runtime.engine import Engine, open_engine
 from telepresence.sinks.recording import VideoWriter
 from telepresence.wire.codec import MotionPacket, decode, encode
@@ -36,6 +37,7 @@ from telepresence.wire.playout import Newest
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int | None], None]
 
+MANY_LOST: Final = 0.2  # of the pictures; more without a face than that is worth a word
 TRACK_SUFFIX: Final = ".motion"
 _NAMED: Final = ("av", "mediapipe", "numpy", "onnxruntime", "openvino")
 
@@ -60,6 +62,8 @@ class RenderReport:
     stages_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     """Per stage of the way: `median` and `p95` milliseconds a picture."""
     versions: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    """What is amiss with the clip, a line each; for standard error."""
 
     def json(self) -> str:
         """The report as a JSON object; keys are the fields' names."""
@@ -121,6 +125,7 @@ def render_files(
     Raises:
         InputError: a file cannot be read or written, or the engine not be executed; the message says what to do.
     """
+    refuse_overwriting({"--out": out, "--json": json_out}, (avatar, drive or SAMPLE_MOTION))
     shown = load(avatar) if avatar else sample_avatar()
     report = render(
         shown,
@@ -167,7 +172,8 @@ def render(
         progress: called with pictures done and, where known, how many there will be.
 
     Raises:
-        MediaError: the clip cannot be read or `out` not be written.
+        InputError: the clip cannot be read or `out` not be written, or is an input.
+        FaceError: no picture of the clip has a face.
         EngineError: no such engine, or nothing to execute it with.
     """
     _check_paths(clip, out)
@@ -184,6 +190,7 @@ def render(
             report.sound = info.has_sound and writer.add_sound(clip)
             _receive(avatar, sent, opened, writer, Retarget(avatar.neutral, avatar.rest, framing), watch, report,
                      lambda done: progress(done, info.frames) if progress else None)  # fmt: skip
+            _judge(clip, info, report)
     report.seconds = info.duration_s or report.frames / info.fps
     report.stages_ms = watch.figures()
     report.versions = _versions()
@@ -252,15 +259,31 @@ def _receive(
         progress(report.frames)
 
 
+def _judge(clip: Path, info: ClipInfo, report: RenderReport) -> None:
+    """Refuse a clip that showed nobody, and note what else is amiss with it; a recorded track is beyond doubt."""
+    if clip.suffix.lower() == TRACK_SUFFIX:
+        return
+    if report.lost == report.frames:
+        raise FaceError(
+            f"{clip}: no face was found in any of its {report.frames} pictures, so nothing was written; use a clip "
+            "that shows one face from the front, well lit and not covered"
+        )
+    if report.lost > MANY_LOST * report.frames:
+        report.warnings.append(
+            f"{clip}: no face was found in {report.lost} of {report.frames} pictures; the avatar held still there"
+        )
+    early = ended_early(clip, info, report.frames, report.frames / info.fps)
+    if early:
+        report.warnings.append(early)
+
+
 def _check_paths(clip: Path, out: Path) -> None:
-    if out.suffix.lower() != ".mp4":
-        raise MediaError(f"{out}: a recording is an .mp4 file; name it {out.with_suffix('.mp4').name}")
+    require_suffix("--out", out, ".mp4")
     if clip.suffix.lower() != TRACK_SUFFIX and is_photo(clip):
         raise MediaError(
             f"{clip}: a photo does not move; drive with a clip, and use the photo with: telepresence enrol"
         )
-    if out.exists() and out.samefile(clip):
-        raise MediaError(f"{out}: that is the driving clip itself; choose another name for the recording")
+    refuse_overwriting({"--out": out}, (clip,))
 
 
 def _versions() -> dict[str, str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from starlette.applications import Starlette
 
+from telepresence import cli
 from telepresence.demo import Demo, DemoConfig, run_demo
 from telepresence.demo_page import RECEIVER_FIGURES, SENDER_FIGURES, merge_stats, page_routes
 from telepresence.errors import InputError
@@ -68,6 +72,7 @@ def test_the_page_learns_where_the_edges_are(demo: Demo) -> None:
     assert config["camera"] == {"url": "http://127.0.0.1:1", "token": "sender's token"}
     assert config["avatar"] == {"url": "http://127.0.0.1:2", "token": "receiver's token"}
     assert config["source"] == "browser"
+    assert config["shows"] is True
 
 
 @pytest.mark.parametrize(
@@ -154,11 +159,47 @@ def test_every_documented_figure_is_there_even_when_no_edge_is_up() -> None:
 
 def test_edges_are_started_with_tokens_for_their_room_and_the_origins_of_the_page(demo: Demo) -> None:
     for arguments in (demo.sender_arguments(), demo.receiver_arguments()):
-        link = parse_join_url(arguments[0])
-        claims = tokens.verify(demo.secret, link.token, link.room, now=time.time())
-        assert claims.room == "demo"
+        assert arguments[0] == "-"
+        assert "token=" not in " ".join(arguments)  # ps shows arguments to every user of the machine
         assert f"http://localhost:{demo.port}" in arguments
         assert f"http://127.0.0.1:{demo.port}" in arguments
+    link = parse_join_url(demo.edge_environment()["TELEPRESENCE_URL"])
+    claims = tokens.verify(demo.secret, link.token, link.room, now=time.time())
+    assert claims.room == "demo"
+
+
+def test_an_edge_reads_its_link_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[str] = []
+    monkeypatch.setattr("telepresence.rtc.edge.run_edge", lambda config: joined.append(config.url))
+    monkeypatch.setenv("TELEPRESENCE_URL", "http://127.0.0.1:1/room/x?token=a.b")
+    assert CliRunner().invoke(cli.main, ["join", "-"]).exit_code == 0
+    assert joined == ["http://127.0.0.1:1/room/x?token=a.b"]
+    assert "TELEPRESENCE_URL" not in os.environ
+    refused = CliRunner().invoke(cli.main, ["join", "-"])
+    assert refused.exit_code == 2
+    assert "TELEPRESENCE_URL" in refused.output
+
+
+def test_the_end_does_not_wait_for_a_browser_that_blocks(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, closed = threading.Event(), threading.Event()
+    daemons: list[bool] = []
+
+    def block(url: str) -> None:
+        daemons.append(threading.current_thread().daemon)
+        opened.set()
+        closed.wait(20)
+
+    monkeypatch.setattr("webbrowser.open", block)
+    demo.config = replace(demo.config, open_browser=True)
+
+    async def announce() -> None:
+        demo._announce()
+
+    asyncio.run(announce())
+    assert opened.wait(20)
+    assert daemons == [True]
+    assert not closed.is_set()
+    closed.set()
 
 
 def test_a_port_in_use_is_named_with_what_to_do() -> None:
@@ -168,7 +209,27 @@ def test_a_port_in_use_is_named_with_what_to_do() -> None:
             run_demo(DemoConfig(port=port, open_browser=False))
 
 
-@pytest.mark.parametrize("config", [DemoConfig(avatar=Path("nobody.avatar")), DemoConfig(camera="nothing.mp4")])
-def test_files_that_are_missing_are_named_before_anything_starts(config: DemoConfig) -> None:
-    with pytest.raises(InputError, match=r"--(avatar nobody\.avatar|camera nothing\.mp4): there is no such file"):
-        run_demo(config)
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (DemoConfig(avatar=Path("nobody.avatar")), r"^nobody\.avatar: cannot be read"),
+        (DemoConfig(avatar=Path("empty.avatar")), r"^empty\.avatar: an empty file"),
+        (DemoConfig(camera="nothing.mp4"), r"^--camera nothing\.mp4: there is no such file"),
+        (DemoConfig(camera="none"), r"^--camera none: then nothing would move"),
+        (DemoConfig(camera="/dev/video99"), r"^/dev/video99: there is no such camera"),
+        (DemoConfig(camera="still.png"), r"^still\.png: a photo does not move"),
+        (DemoConfig(camera="me.avatar"), r"^me\.avatar: that is an avatar"),
+        (DemoConfig(engine="./nope"), r"^nope is not an engine.*engines list"),
+        (DemoConfig(runtime="abacus"), r"no runtime 'abacus'; choose auto or one of"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_starts(
+    config: DemoConfig, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.avatar").touch()
+    Path("still.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    Path("me.avatar").write_bytes(b"\x89AVATAR\n")
+    with pytest.raises(InputError, match=told):
+        run_demo(replace(config, port=0, open_browser=False))
+    assert capsys.readouterr().out == ""

@@ -16,7 +16,7 @@ from telepresence.runtime.openvino import OpenVino
 from tests.runtime import tiny
 
 NAMES = [
-    "python", "packages", "engine", "runtimes", "gpu", "browser", "camera", "udp", "port", "video", "page", "cache",
+    "python", "packages", "engine", "runtimes", "gpu", "browser", "camera", "udp", "port", "hub port", "video", "page", "cache",
     "disk",
 ]  # fmt: skip
 

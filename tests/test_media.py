@@ -68,7 +68,7 @@ def test_a_missing_clip_is_named(tmp_path: Path) -> None:
         clip_info(tmp_path / "nobody.mp4")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a clip at all", bytes(5000)])
+@pytest.mark.parametrize("content", [b"not a clip at all", bytes(5000)])
 def test_what_is_not_a_clip_says_how_to_convert_it(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(content)
@@ -179,3 +179,38 @@ def test_photos_are_told_from_clips_by_content(tmp_path: Path) -> None:
     assert not is_photo(write_clip(tmp_path / "clip.mp4", [LEFT_RED]))
     with pytest.raises(MediaError, match="check the path"):
         is_photo(tmp_path / "missing.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.jpg", b"This is text.", r"a\.jpg: not a photo that can be read; save it as JPEG or PNG$"),
+        ("a.jpg", b"", r"a\.jpg: an empty file"),
+        (
+            "a.png",
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x75\x30\0\0\x4e\x20\x08\2\0\0\0\xb2\x6c\x5c\xf0",
+            "at most 67 megapixels",
+        ),
+    ],
+)
+def test_what_is_not_a_photo_says_what_to_do(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MediaError, match=told):
+        read_photo(tmp_path / name)
+
+
+def test_an_avatar_is_not_a_clip(tmp_path: Path) -> None:
+    (tmp_path / "one.avatar").write_bytes(b"\x89AVATAR\n\0\1")
+    with pytest.raises(MediaError, match=r"that is an avatar.*use --avatar one\.avatar"):
+        clip_info(tmp_path / "one.avatar")
+
+
+@pytest.mark.parametrize(
+    ("said", "duration_s", "frames", "seconds", "early"),
+    [(100, 4.0, 60, 2.4, True), (100, 4.0, 99, 3.96, False), (None, 4.0, 60, 2.4, False), (100, 2.4, 60, 2.4, False)],
+)
+def test_a_clip_that_ends_early(said: int | None, duration_s: float, frames: int, seconds: float, early: bool) -> None:
+    info = media.ClipInfo(64, 48, 25.0, said, duration_s)
+    told = media.ended_early(Path("clip.mp4"), info, frames, seconds)
+    assert (told is not None) is early
+    assert not early or "after 60 of 100 pictures" in str(told)

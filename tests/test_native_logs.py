@@ -26,5 +26,7 @@ def test_only_native_output_is_hidden() -> None:
 
 def test_no_stderr_at_all() -> None:
     script = "import sys; from telepresence.native_logs import detach_stderr; detach_stderr(); print('on')"
-    run = subprocess.run(["sh", "-c", f'"{sys.executable}" -c "{script}" 2>&-'], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -c "{script}" 2>&-'], capture_output=True, text=True, check=True
+    )
     assert run.stdout == "on\n"

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,54 @@ def test_a_restart_takes_fresh_arguments() -> None:
             await until(process, 2)
             assert process.ready is not None
             assert process.ready.token == "second"
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_while_it_is_being_started_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    spawn = asyncio.create_subprocess_exec
+
+    async def scenario() -> None:
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(*command: str, **options: Any) -> asyncio.subprocess.Process:
+            asked.set()
+            await go_on.wait()
+            return await spawn(*command, **options)
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+        arguments = iter(["first", "second"])
+        process = EdgeProcess(
+            "sender", lambda: [next(arguments)], say=lambda line: None, command=(sys.executable, "-c", UP)
+        )
+        async with running(process):
+            await asked.wait()
+            await process.restart()
+            go_on.set()
+            await true(lambda: process.ready is not None and process.ready.token == "second")
+
+    asyncio.run(scenario())
+
+
+def test_variables_are_added_to_the_environment_afresh_at_each_start() -> None:
+    script = UP.replace("import json, sys", "import json, os, sys").replace("sys.argv[1]", "os.environ['SECRET']")
+    secrets = iter(["first", "second"])
+
+    async def scenario() -> None:
+        process = EdgeProcess(
+            "sender",
+            lambda: [],
+            say=lambda line: None,
+            environment=lambda: {"SECRET": next(secrets)},
+            command=(sys.executable, "-c", script),
+        )
+        async with running(process):
+            await until(process, 1)
+            assert process.ready is not None
+            assert process.ready.token == "first"
+            await process.restart()
+            await true(lambda: process.ready is not None and process.ready.token == "second")
+        assert "SECRET" not in os.environ
 
     asyncio.run(scenario())
 

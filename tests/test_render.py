@@ -11,13 +11,15 @@ import pytest
 from telepresence.avatar.enrol import enrol
 from telepresence.avatar.file import save
 from telepresence.avatar.samples import SAMPLE_MOTION, sample_avatar, sample_track
-from telepresence.errors import AvatarError, EngineError, MediaError
+from telepresence.errors import AvatarError, EngineError, FaceError, InputError, MediaError
 from telepresence.face.landmarks import LandmarkTracker
 from telepresence.face.topology import MOUTH_OPENING
 from telepresence.media import clip_info, read_frames
 from telepresence.render import render, render_files
 from telepresence.wire.track import MotionTrack, pack_track
 from tests.clips import moving_portrait, portrait, read_pictures, write_clip
+
+FASTSTART = {"movflags": "+faststart"}
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +53,42 @@ def test_without_a_face_the_avatar_holds_still(clip: Path, tmp_path: Path) -> No
     assert np.abs(pictures[49] - pictures[19]).mean() > 1
 
 
-def test_a_clip_without_any_face_shows_the_avatar_at_rest(tmp_path: Path) -> None:
-    empty = write_clip(tmp_path / "wall.mp4", [np.full((48, 64, 3), 99, np.uint8)] * 5)
-    report = render(sample_avatar(), empty, tmp_path / "out.mp4")
-    assert (report.frames, report.lost, report.payload_bytes) == (5, 5, 0)
-    shown = read_pictures(tmp_path / "out.mp4")[-1].astype(int)
+def test_before_the_first_face_the_avatar_is_at_rest_and_that_is_said(tmp_path: Path) -> None:
+    pictures = moving_portrait(6)
+    pictures[:4] = [np.full_like(pictures[0], 99)] * 4
+    report = render(sample_avatar(), write_clip(tmp_path / "late.mp4", pictures), tmp_path / "out.mp4")
+    assert (report.frames, report.lost) == (6, 4)
+    assert [warning.partition(": ")[2] for warning in report.warnings] == [
+        "no face was found in 4 of 6 pictures; the avatar held still there"
+    ]
+    shown = read_pictures(tmp_path / "out.mp4")[3].astype(int)
     assert np.abs(shown - cv2.resize(portrait(), (256, 256), interpolation=cv2.INTER_AREA)).mean() < 12
+
+
+def test_a_clip_without_any_face_is_refused_and_the_old_file_kept(tmp_path: Path) -> None:
+    empty = write_clip(tmp_path / "wall.mp4", [np.full((48, 64, 3), 99, np.uint8)] * 5)
+    (tmp_path / "out.mp4").write_bytes(b"precious")
+    with pytest.raises(FaceError, match=r"wall\.mp4: no face was found in any of its 5 pictures"):
+        render(sample_avatar(), empty, tmp_path / "out.mp4")
+    assert (tmp_path / "out.mp4").read_bytes() == b"precious"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_clip_that_ends_early_is_rendered_and_that_is_said(tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "whole.mp4", moving_portrait(50))
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "moved.mp4"), "w", options=FASTSTART) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    data = (tmp_path / "moved.mp4").read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(data[: len(data) * 2 // 3])
+    report = render(sample_avatar(), cut, tmp_path / "out.mp4")
+    assert report.frames < 45
+    assert [f"after {report.frames} of 50 pictures" in warning for warning in report.warnings] == [True]
+    assert render(sample_avatar(), whole, tmp_path / "out.mp4").warnings == []
 
 
 def test_absolute_framing_is_aligned_with_the_clip_it_was_enrolled_from(tmp_path: Path) -> None:
@@ -105,13 +137,13 @@ def test_bad_input_says_what_to_do_and_keeps_the_old_file(clip: Path, tmp_path: 
         render(sample_avatar(), tmp_path / "corrupt.mp4", out)
     with pytest.raises(MediaError, match=r"nobody\.mp4"):
         render(sample_avatar(), tmp_path / "nobody.mp4", out)
-    with pytest.raises(AvatarError, match="cut short"):
+    with pytest.raises(AvatarError, match=r"cut\.avatar: .*cut short"):
         render_files(tmp_path / "cut.avatar", clip, out)
     with pytest.raises(EngineError):
         render(sample_avatar(), clip, out, engine="nothing")
-    with pytest.raises(MediaError, match=r"name it out\.mp4"):
+    with pytest.raises(InputError, match=r"name it out\.mp4"):
         render(sample_avatar(), clip, tmp_path / "out.avi")
-    with pytest.raises(MediaError, match="driving clip itself"):
+    with pytest.raises(InputError, match="to be read here"):
         render(sample_avatar(), clip, clip)
     assert out.read_bytes() == b"precious"
     assert not list(tmp_path.glob(".out*"))

@@ -8,13 +8,14 @@ import { caption, describe, origin } from "./words.js";
 
 const CONFIG_URL = "/api/page-config";
 const CONFIG_MS = 5000;
+const SWITCH_MS = 20_000; // to another source: an edge ends first
 
 const cameraVideo = document.querySelector("#camera");
 const avatarVideo = document.querySelector("#avatar");
 
 const facts = {
   server: "ok", source: "browser", camera: "off", sending: "idle", receiving: "idle",
-  pictures: false, face: null, alone: false, apart: false, refusal: "", arriving: null, recorded: false,
+  shows: true, pictures: false, face: null, alone: false, apart: null, refusal: "", arriving: null, recorded: false,
 };
 let config = null;
 let stream = null;
@@ -30,7 +31,7 @@ function update(change) {
   showPicture("#avatar-tile", { empty: !facts.pictures || said.avatar?.title === "Nobody else is here yet", stale: Boolean(said.avatar) });
   document.body.classList.toggle("solo", facts.source !== "browser");
   write(document.querySelector("#avatar-name"), caption(config?.own_avatar, facts.source, stats.participants?.[0]?.name));
-  write(document.querySelector("#avatar-origin"), origin(facts.source));
+  write(document.querySelector("#avatar-origin"), origin(facts.source, facts.shows));
   showActions(document.querySelector("#source"), config?.recorded && facts.source === "sample" ? ["browser"] : [], act);
 }
 
@@ -54,7 +55,7 @@ async function begin() {
     return update({ server: error.name === "NotAllowedError" ? "denied" : "gone" });
   }
   const source = config.source ?? (config.camera ? "browser" : "file");
-  update({ server: "ok", source, recorded: Boolean(config.recorded) });
+  update({ server: "ok", source, recorded: Boolean(config.recorded), shows: config.shows !== false });
   if (source === "browser") await startCamera();
   else connect();
 }
@@ -87,7 +88,8 @@ function connect() {
   if (track && config.camera && config.camera.url === config.avatar?.url) {
     links = [new Link({ find: finder("camera"), track, ...receive, onState: (state) => update({ sending: state, receiving: state }) })];
   } else {
-    links = [new Link({ find: finder("avatar"), ...receive, onState: (state) => update({ receiving: state }) })];
+    links = [];
+    if (facts.shows) links.push(new Link({ find: finder("avatar"), ...receive, onState: (state) => update({ receiving: state }) }));
     if (track) links.push(new Link({ find: finder("camera"), track, onState: (state) => update({ sending: state }) }));
   }
   update({ sending: "idle", receiving: "idle", pictures: false });
@@ -99,11 +101,17 @@ async function act(action) {
   if (action === "again") return startCamera();
   const camera = action === "recorded" ? "sample" : "browser";
   links.forEach((link) => link.close());
+  links = [];
   stopCamera();
-  const response = await fetch(config.recorded.url, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ camera }),
-  });
-  if (!response.ok) return update({ camera: "failed" });
+  try {
+    const response = await fetch(config.recorded.url, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ camera }),
+      signal: AbortSignal.timeout(SWITCH_MS),
+    });
+    if (!response.ok) return update({ camera: "failed" });
+  } catch {
+    return update({ server: "gone" }); // the figures' polling notices when it is back, and begins anew
+  }
   update({ camera: "off", pictures: false });
   return begin();
 }

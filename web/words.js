@@ -7,10 +7,11 @@
  * @property {"off"|"asking"|"on"|"refused"|"missing"|"busy"|"insecure"|"unplugged"|"failed"} camera
  * @property {"idle"|"connecting"|"live"|"lost"} sending  the camera's way to the edge
  * @property {"idle"|"connecting"|"live"|"lost"} receiving  the avatar's way from the edge
+ * @property {boolean} shows  whether this page is to show an avatar at all
  * @property {boolean} pictures  whether a picture of the avatar has come
  * @property {boolean|null} face  whether a face is in the camera picture; null when nobody knows
  * @property {boolean} alone  whether nobody else is in the room
- * @property {boolean} apart  whether the edges have no link to each other
+ * @property {boolean|null} apart  whether the edges have no link to each other; null before anything is known
  * @property {string} refusal  why the other edge was refused; empty: it was not
  * @property {number|null} arriving  how much of the avatar has come, 0 to 1; null when none is on its way
  * @property {boolean} recorded  whether the server offers recorded motion
@@ -67,8 +68,18 @@ const GONE = {
   },
 };
 
+const ELSEWHERE = {
+  title: "",
+  text: "No avatar is shown here: telepresence was started with a --sink other than this page. Your own motion goes out all the same.",
+};
+
 /** Everything the page says for these facts: the status line, and the notices on the two tiles (null: none). */
 export function describe(facts) {
+  const words = describeCall(facts);
+  return facts.shows || words.avatar?.title ? words : { ...words, avatar: ELSEWHERE };
+}
+
+function describeCall(facts) {
   if (facts.server !== "ok") return said("warn", GONE[facts.server].status, null, { ...GONE[facts.server], actions: ["reload"] });
   const problem = facts.source === "browser" ? CAMERA[facts.camera] : undefined;
   if (problem) {
@@ -79,21 +90,25 @@ export function describe(facts) {
   if (facts.refusal) {
     return said("warn", "No link", null, { title: "The two ends do not understand each other", text: facts.refusal });
   }
-  if (facts.receiving === "lost" || facts.sending === "lost" || (facts.apart && facts.pictures)) {
+  if (facts.receiving === "lost" || facts.sending === "lost" || (facts.apart && facts.pictures && facts.shows)) {
     return said("warn", "Link lost, reconnecting", null,
       { title: "The link was lost", text: "Reconnecting. There is nothing you need to do." });
   }
   if (facts.alone) {
-    return said("wait", "Waiting for the others", null, { title: "Nobody else is here yet", text: "Their avatar appears when they join." });
+    return said("wait", "Waiting for the others", null, { title: "Nobody else is here yet", text: facts.shows ? "Their avatar appears when they join." : "Your motion goes out to them when they join." });
   }
-  if (facts.receiving !== "live" && facts.receiving !== "idle" || facts.sending === "connecting" || !facts.pictures) {
-    const text = facts.arriving === null ? "The first picture takes a few seconds."
+  const unseen = facts.source === "browser" ? "No face in view, so your avatar rests. Move until all of your face is in the picture." : "";
+  const pictures = facts.pictures && (facts.receiving === "live" || facts.receiving === "idle");
+  if (facts.face === false && facts.shows && !pictures) {
+    return { ...said("wait", "No face in view", null, { title: "", text: "The avatar comes to life when the camera sees a face." }), hint: unseen };
+  }
+  if (facts.sending === "connecting" || (facts.shows ? !pictures : facts.apart !== false)) {
+    const text = !facts.shows ? "" : facts.arriving === null ? "The first picture takes a few seconds."
       : `The avatar is on its way, ${Math.round(facts.arriving * 100)} % so far.`;
     return said("wait", "Connecting", null, { title: "Connecting", text });
   }
   if (facts.face === false) {
-    const hint = facts.source === "browser" ? "No face in view, so your avatar rests. Move until all of your face is in the picture." : "";
-    return { ...said("wait", "Avatar at rest", null, null), hint };
+    return { ...said("wait", "Avatar at rest", null, null), hint: unseen };
   }
   return said("good", facts.source === "sample" ? "Live, from recorded motion" : "Live", null, null);
 }
@@ -122,7 +137,8 @@ export function caption(ownAvatar, source, name) {
 }
 
 /** What the avatar is drawn from. */
-export function origin(source) {
+export function origin(source, shows) {
+  if (!shows) return source === "browser" ? "Your camera picture never leaves this machine." : "";
   if (source === "sample") return "Drawn from recorded motion. No camera is in use.";
   return "Drawn from motion alone. Your camera picture never leaves this machine.";
 }

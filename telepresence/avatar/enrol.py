@@ -20,7 +20,7 @@ from telepresence.face.identity import neutral_shape
 from telepresence.face.landmarks import LandmarkTracker, detect_faces, face_area
 from telepresence.face.matte import Matter, only_person
 from telepresence.face.motion import to_square
-from telepresence.media import ClipInfo, clip_info, is_photo, read_frames, read_photo
+from telepresence.media import ClipInfo, clip_info, ended_early, is_photo, read_frames, read_photo
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -136,7 +136,7 @@ class _Candidate:
 
 def _from_clip(path: Path, count: int, say: Progress) -> _Found:
     info = clip_info(path)
-    candidates = _candidates(path, info)
+    candidates = _candidates(path, info, say)
     if len(candidates) < MIN_CANDIDATES:
         raise FaceError(
             f"{path}: a face was found in only {len(candidates)} pictures; use a clip of a few seconds that shows one "
@@ -162,12 +162,14 @@ def _from_clip(path: Path, count: int, say: Progress) -> _Found:
     return _Found(tuple(references), [looks[i] for i in chosen], neutral, plate)
 
 
-def _candidates(path: Path, info: ClipInfo) -> list[_Candidate]:
+def _candidates(path: Path, info: ClipInfo, say: Progress) -> list[_Candidate]:
     """Landmarks of evenly chosen pictures, measured at once so that no picture is kept."""
     stride = -(-min(info.frames or MAX_FRAMES // 4, MAX_FRAMES) // MAX_CANDIDATES)
     candidates: list[_Candidate] = []
+    index, end_us = -1, 0.0
     with LandmarkTracker() as tracker:
         for index, frame in enumerate(islice(read_frames(path), MAX_FRAMES)):
+            end_us = frame.time_us + 1e6 / info.fps
             if index % stride or frame.picture.shape[:2] != (info.height, info.width):
                 continue  # a stream may change its size midway; one framing holds for all references
             landmarks = tracker(frame.picture)
@@ -177,6 +179,9 @@ def _candidates(path: Path, info: ClipInfo) -> list[_Candidate]:
                 the_face(frame.picture, f"{path}, picture {index}")
             sharp, bright = sharpness(frame.picture, landmarks), bright_mouth(frame.picture, landmarks)
             candidates.append(_Candidate(index, landmarks, sharp, bright))
+    early = ended_early(path, info, index + 1, end_us / 1e6)
+    if early and index + 1 < MAX_FRAMES:
+        say(early)
     return candidates
 
 

@@ -45,6 +45,8 @@ _MATTE: Final = 16_000
 _PLATE_PICTURE: Final = 24_000
 _LATER_PICTURE: Final = 150_000
 
+_MAKE: Final = "telepresence enrol PHOTO --out NAME.avatar"
+
 
 def pack(avatar: Avatar) -> bytes:
     """Avatar -> file. The same avatar gives the same bytes.
@@ -107,22 +109,30 @@ def load(path: Path) -> Avatar:
     Raises:
         AvatarError: no such file, damaged, hostile, or of another version.
     """
-    return unpack(load_bytes(path))
+    return unpack_named(load_bytes(path), path)
+
+
+def unpack_named(data: bytes, path: Path) -> Avatar:
+    """`unpack`, whose errors name the file that the bytes are from."""
+    try:
+        return unpack(data)
+    except AvatarError as error:
+        raise AvatarError(f"{path}: {error}") from error
 
 
 def load_bytes(path: Path) -> bytes:
     """Read an avatar's bytes from disk, size checked first; not parsed.
 
     Raises:
-        AvatarError: no such file, or too large.
+        AvatarError: no such file, empty, or too large.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise AvatarError(
-            f"{path}: cannot be read ({error.strerror}); make one with: telepresence enrol PHOTO --out NAME.avatar"
-        ) from error
+        raise AvatarError(f"{path}: cannot be read ({error.strerror}); make one with: {_MAKE}") from error
+    if not data:
+        raise AvatarError(f"{path}: an empty file; get it again, or make one with: {_MAKE}")
     if len(data) > MAX_FILE_BYTES:
         raise AvatarError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, so not an avatar; choose another file")
     return data

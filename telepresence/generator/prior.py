@@ -32,6 +32,10 @@ MOUTH_TONE: Final = (0.30, 0.18, 0.20)
 TEETH_TONE: Final = (0.84, 0.98, 1.06)
 CHEEKS: Final = (50, 280, 205, 425, 117, 346)
 TEETH_HEIGHT: Final = 0.085  # canonical units; upper front teeth are about 9 mm, outer eye corners 90-100 mm apart
+FREE_ZOOM: Final = 1.15  # a head may come so much nearer, or go back, before the shoulders do too
+FREE_WAY: Final = (
+    1.1  # likewise for its way in the picture, in spreads of the face's points: a quarter of a face height
+)
 MOUTH_OPEN: Final = (0.03, 0.10)  # opening, canonical units, from which the drawn inside fades in
 
 
@@ -121,6 +125,8 @@ class PriorRender(nn.Module):
     """[2, 3, 3] triangles behind everything."""
     enlarge: Tensor
     """[S, R] from the raster's rows to the picture's."""
+    flat: Tensor
+    """[3] ones, and zero for depth."""
     earlier: Tensor
     """[K, K] 1 where the second reference comes before the first."""
     rgb: Tensor
@@ -143,6 +149,7 @@ class PriorRender(nn.Module):
         self.register_buffer("sheet", torch.from_numpy(sheet), persistent=False)
         rows = interpolate(torch.eye(RASTER[size])[None, None], size=(size, RASTER[size]), mode="bilinear")[0, 0]
         self.register_buffer("enlarge", rows, persistent=False)
+        self.register_buffer("flat", torch.tensor([1.0, 1.0, 0.0]), persistent=False)
         self.register_buffer("earlier", torch.ones(REFERENCES, REFERENCES).tril(-1), persistent=False)
         self.register_buffer("rgb", torch.tensor([1.0, 1.0, 1.0, 0.0]).reshape(1, 4, 1, 1), persistent=False)
         for name, colour in (("mouth_tone", MOUTH_TONE), ("teeth_tone", TEETH_TONE)):
@@ -190,8 +197,10 @@ class PriorRender(nn.Module):
     def _warp(self, moved: Tensor, source: Tensor, pixels: Tensor, now: Tensor, then: Tensor, tone: Tensor) -> Tensor:
         """U references, each [U, ...], to where they are now: [U, 4, S, S], premultiplied."""
         sheet = self.sheet[None].repeat(self.used, 1, 1, 1)
-        target = source + self.moves * (moved - source)
-        corners = torch.cat([target[:, self.geometry.triangles], sheet], 1)
+        zoom, shift = self._body(moved, source)
+        rest = source * zoom + shift
+        target = rest + self.moves * (moved - rest)
+        corners = torch.cat([target[:, self.geometry.triangles], sheet * zoom[:, None] + shift[:, None]], 1)
         flow = torch.cat([source[:, self.geometry.triangles], sheet], 1)[..., :2]
         drawn = self.raster(corners, torch.cat([flow, self.mouth[None].repeat(self.used, 1, 1, 1)], -1))
         mouth = self._open_mouth(drawn[:, 2:], now[0], then[:, 0, None, None, None], tone[:, :, None, None])
@@ -199,6 +208,28 @@ class PriorRender(nn.Module):
         warped = grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
         mouth = self._enlarge(mouth)  # [U, 4, S, S]: colour times share, share
         return warped + warped[:, 3:] * mouth * self.rgb - warped * mouth[:, 3:] * self.rgb
+
+    def _body(self, moved: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """How the rest of the picture goes along: a neck stretches only so far, then the shoulders follow the head.
+
+        Args:
+            moved: [V, 3] where the head is now; source: [U, V, 3] where it is in each reference.
+
+        Returns:
+            zoom [U, 1, 1] and shift [U, 1, 3] (no depth) of all that is at rest.
+        """
+        faces = len(self.geometry.landmarks)
+        here, there = moved[:faces].mean(0), source[:, :faces].mean(1)
+        # The points are spread in space, so that turning keeps it.
+        spread = (source[:, :faces] - there[:, None]).square().mean((1, 2)).sqrt()
+        ratio = (moved[:faces] - here).square().mean().sqrt() / spread
+        zoom = ratio / ratio.clamp(1 / FREE_ZOOM, FREE_ZOOM)
+        way = (here - there) * self.flat
+        length = way.square().sum(1).sqrt() + 1e-6
+        shift = way * ((length - FREE_WAY * spread).clamp(0) / length)[:, None]
+        # Zoomed about the head, so that it meets the shoulders where it left them.
+        shift = shift + there * self.flat * (1 - zoom)[:, None]
+        return zoom[:, None, None], shift[:, None]
 
     def _enlarge(self, small: Tensor) -> Tensor:
         # Bilinear, written as two products with a fixed matrix: in CPU runtimes a third of the time of Resize.

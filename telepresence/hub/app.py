@@ -136,6 +136,8 @@ class _Hub:
             connection.refuse("timeout", f"no join within {self._config.join_timeout_s:g} s; connect again")
 
     def _handle(self, connection: Connection, text: str | None) -> None:
+        if connection.seat is not None and self._connections.get(connection.seat) is not connection:
+            return  # replaced: what it had sent before it knew must not act on its successor's place
         if not connection.bucket.take(_now()):
             connection.fault("rate", f"too many messages; at most {self._config.messages_per_s:g} a second")
             return

@@ -229,8 +229,12 @@ class HubClient:
                 await self._reopen()
                 continue
             since = loop.time()
-            async for event in self._events(self._socket):
-                yield event
+            try:
+                async for event in self._events(self._socket):
+                    yield event
+            except RoomError:
+                self._socket = None
+                raise
             self._socket = None
             if loop.time() - since > STEADY_S:
                 self._backoff.reset()

@@ -50,6 +50,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._-]+")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # all but tab, line feed, carriage return
+_LINE_BREAK: Final = re.compile(r"\r(?!\n)|[\x85\u2028\u2029]")  # all that splitlines() knows, but for CRLF and LF
 _JOINERS: Final = "\u200c\u200d"  # not printable for Python, but names in Persian or Sinhala need them
 
 
@@ -213,6 +214,8 @@ def _parse_payload(value: object) -> Payload:
         raise SignallingError(f"sdp is longer than {MAX_SDP_BYTES} bytes")
     if _CONTROL.search(sdp):
         raise SignallingError("sdp contains control characters")
+    if _LINE_BREAK.search(sdp):
+        raise SignallingError("sdp contains line breaks other than CRLF or LF")
     if (kind == "bye") != (not sdp):
         raise SignallingError("an offer or answer needs an sdp, a bye has none")
     return Payload(cast("Any", kind), _integer(fields.get("session"), "session", 0, MAX_SESSION), sdp)

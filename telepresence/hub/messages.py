@@ -53,7 +53,7 @@ class Payload:
     """What one participant tells another through the hub."""
 
     kind: Literal["offer", "answer", "bye"]
-    """`bye` ends the peer connection of that session; the participant stays in the room."""
+    """`bye`: no peer connection up to that session is of use here; please offer another."""
     session: int
     """Chosen by the offerer, larger with each new peer connection to the same participant; an answer repeats it."""
     sdp: str = ""

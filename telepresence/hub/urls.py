@@ -5,10 +5,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from telepresence.errors import InputError, SignallingError
 from telepresence.hub.codec import parse_room, parse_token
+
+URL_VARIABLE: Final = "TELEPRESENCE_URL"  # environment variable with a join URL, which `ps` does not show to others
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from telepresence.errors import InputError, MediaError
 from telepresence.rtc.landmarker import CameraPicture
 from telepresence.rtc.monotonic import now_us
 from telepresence.wire.codec import MotionPacket
+
+if TYPE_CHECKING:
+    from telepresence.media import ClipInfo
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +43,12 @@ def kind_of(camera: str) -> str:
         if not path.exists():
             raise InputError(f"{camera}: there is no such camera; ls /dev/video* shows those that are connected")
         return "device"
+    words = ", ".join(WORDS)
+    if not path.exists():
+        raise InputError(
+            f"--camera {camera}: there is no such file; {words} and devices such as /dev/video0 do as well"
+        )
     if not path.is_file():
-        words = ", ".join(WORDS)
         raise InputError(f"--camera {camera}: neither {words} nor a video file nor a device such as /dev/video0")
     return "file"
 
@@ -79,21 +86,37 @@ class Source:
         return not self._stop.wait(max(0, time_us - now_us()) / 1e6)
 
     def _work(self) -> None:
+        said = ""
         while not self._stop.is_set():
             try:
                 running = False
                 for _ in self._produce(self):
                     if not running:
-                        running = True
+                        running, said = True, ""
                         self._on_state(True)
                     if self._stop.is_set():
                         return
             except (MediaError, OSError) as error:
-                logger.warning("camera: %s", error)
+                if str(error) != said:
+                    said = str(error)
+                    logger.warning("camera: %s", said)
             except Exception:
                 logger.exception("camera %s failed", self._name)
             self._on_state(False)
             self._stop.wait(RETRY_S)
+
+
+def moving_clip(path: Path) -> ClipInfo:
+    """What a file's header says that is to be a camera.
+
+    Raises:
+        MediaError: it cannot be read, or is a photo.
+    """
+    from telepresence.media import clip_info, is_photo
+
+    if is_photo(path):
+        raise MediaError(f"{path}: a photo does not move; use a clip, and the photo with: telepresence enrol")
+    return clip_info(path)
 
 
 def file_source(path: Path, put: Callable[[CameraPicture], Any], on_state: Callable[[bool], None]) -> Source:
@@ -102,9 +125,7 @@ def file_source(path: Path, put: Callable[[CameraPicture], Any], on_state: Calla
     Raises:
         MediaError: it cannot be read.
     """
-    from telepresence.media import clip_info
-
-    gap_us = round(1e6 / max(clip_info(path).fps, 1.0))
+    gap_us = round(1e6 / max(moving_clip(path).fps, 1.0))
 
     def produce(source: Source) -> Iterator[None]:
         from telepresence.media import read_frames

@@ -162,7 +162,9 @@ class Channels:
                     raise ProtocolError("too many messages")
                 handle(message)
             except ProtocolError as error:
-                logger.debug("< refused on %s: %s", channel.label, error)
+                # Control messages are few, and without a hello there is no call: people need to know why.
+                level = logging.WARNING if channel is self._control else logging.DEBUG
+                logger.log(level, "refused on %s: %s", channel.label, error)
                 self.violation()
             except Exception:
                 logger.exception("a message on %s could not be handled", channel.label)

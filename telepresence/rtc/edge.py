@@ -7,7 +7,6 @@ import contextlib
 import gc
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from telepresence.avatar.file import load_bytes, unpack
+from telepresence.avatar.file import load_bytes, unpack_named
 from telepresence.errors import InputError
 from telepresence.hub.client import HubClient, parse_join_url
 from telepresence.rtc import patches, session
@@ -35,7 +34,6 @@ from telepresence.wire.codec import SCHEMAS, MotionPacket
 
 logger = logging.getLogger(__name__)
 
-ORPHAN_S: Final = 1.0  # between looks at whether the parent is still there
 SAMPLE_S: Final = 0.25  # between readings of the byte counters
 SWITCH_S: Final = 0.001  # Python's own 5 ms would let a busy worker hold up the event loop for a third of a frame
 
@@ -102,6 +100,8 @@ class Edge:
         self._renderer: Renderer | None = None
         self._recorder: Recorder | None = None
         self._avatar_errors: dict[str, str] = {}
+        self._camera_error: str | None = None
+        self._hub_refusal: str | None = None
         self.room: Room
         self.hub: HubClient
         self.page: PageServer
@@ -124,11 +124,9 @@ class Edge:
         """Follow the room until `stop` is set.
 
         Raises:
-            RoomError: the hub has refused us for good.
+            RoomError: the hub has refused us for good, and nobody is connected.
         """
         steps: list[Coroutine[Any, Any, Any]] = [self.room.run(), self._sample(), stop.wait()]
-        if self.config.json_ready:
-            steps.append(_orphaned())
         tasks = [asyncio.ensure_future(step) for step in steps]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -142,7 +140,7 @@ class Edge:
 
     def announce(self) -> None:
         """Say that everything is up, to people and, if asked, to a program."""
-        say(f"in the room {self._link.room}")
+        say("in the room")
         if self.config.sink == "browser" or self._sender.kind == "browser":
             say(f"page: {self.page.url}/")
         if self.config.json_ready:
@@ -158,8 +156,10 @@ class Edge:
             "participants": participants(peers, self.room.names),
             "avatar_errors": sorted(self._avatar_errors.values()),
             "hub": self.hub.connected,
+            "hub_refusal": self._hub_refusal,
             "camera": self._sender.kind,
             "camera_runs": self._camera_runs,
+            "camera_error": self._camera_error,
             "pages": self.viewers.count,
             "engine": engine.info.name if engine else None,
             "size": engine.size if engine else None,
@@ -171,21 +171,23 @@ class Edge:
     async def _start(self) -> None:
         """Start the parts; those that may fail for a reason of the user's come before others know of us."""
         avatar = await asyncio.to_thread(self._own_avatar)
-        neutral = unpack(avatar).neutral if avatar and self.config.avatar else None
-        self._sender = Sender(self.config.camera, neutral, self._on_motion, self._on_tracked, self._on_camera)
+        neutral = unpack_named(avatar, self.config.avatar).neutral if avatar and self.config.avatar else None
+        told = self._on_motion, self._on_tracked, self._on_camera, self._on_camera_error
+        self._sender = Sender(self.config.camera, neutral, *told)
         self.figures = Figures(has_camera=self._sender.active, draws=self._draws)
         if self._draws:
             await self._start_renderer()
-        await self._start_page()
+        self._prepare_page()
         self.hub = await HubClient.connect(
             self._link.signal_url, self._link.token, self._link.room, self.config.name, SCHEMAS
         )
-        self._exit.push_async_callback(self.hub.close)
+        self.room = Room(self.hub, Ours(avatar, self._draws), self)
         self._exit.push_async_callback(session.closed_all)
         self._exit.callback(self.viewers.close)
-        self.room = Room(self.hub, Ours(avatar, self._draws), self)
         self._exit.callback(self.room.close)
         self._exit.push_async_callback(asyncio.to_thread, self._sender.close)
+        self._exit.push_async_callback(self.hub.close)  # first of all: the others need not wait for threads to end
+        await self.page.start()
         self._sender.start()
 
     def _own_avatar(self) -> bytes | None:
@@ -211,7 +213,8 @@ class Edge:
             self._exit.push_async_callback(self._stop_recorder)
         self._renderer.start()
 
-    async def _start_page(self) -> None:
+    def _prepare_page(self) -> None:
+        """Take the page's port, but answer nobody yet."""
         shows, takes = self.config.sink == "browser", self._sender.kind == "browser"
         patches.set_bitrate(self.config.size)
         put = self._sender.put if takes else None
@@ -225,7 +228,6 @@ class Edge:
             gives_avatar=shows,
         )
         self._exit.push_async_callback(self.page.close)
-        await self.page.start()
 
     async def _stop_recorder(self) -> None:
         if self._recorder is not None:
@@ -252,6 +254,10 @@ class Edge:
         if not running:
             self.figures.camera_lost()
 
+    def _on_camera_error(self, problem: str) -> None:
+        self._camera_error = problem
+        say(f"camera: {problem}; the others see the avatar at rest")
+
     # what the room tells, on the loop
 
     def on_peer_motion(self, peer: Peer, packet: MotionPacket, now_us: int) -> None:
@@ -267,6 +273,8 @@ class Edge:
 
     def on_peer_state(self, peer: Peer) -> None:
         """Say how the connection stands; an avatar whose sender is out of reach comes to rest."""
+        if peer.id not in self._pictures:
+            self._pictures[peer.id] = LoopMailbox(self._loop, self._on_picture)
         if peer.state is not State.CONNECTED and self._renderer:
             self._renderer.link_lost(peer.id)
         say(f"participant {peer.id}: {peer.state}" + (f": {peer.reason}" if peer.reason else ""))
@@ -281,19 +289,21 @@ class Edge:
             self._renderer.remove(peer.id)
         say(f"participant {peer.id}: left")
 
-    def on_hub(self, connected: bool) -> None:
+    def on_hub(self, connected: bool, refusal: str = "") -> None:
         """The call goes on without the hub; nobody new can come."""
-        if connected != self._hub_known:
-            self._hub_known = connected
+        if refusal:
+            self._hub_refusal = refusal
+            say(f"hub: refused, nobody new can join ({refusal})")
+        elif connected != self._hub_known:
             say("hub: connected" if connected else "hub: out of reach; the call goes on, trying again")
+        self._hub_known = connected
 
     # what the render worker tells, in its threads
 
     def _publish(self, picture: Picture) -> None:
         mailbox = self._pictures.get(picture.participant)
-        if mailbox is None:
-            mailbox = self._pictures.setdefault(picture.participant, LoopMailbox(self._loop, self._on_picture))
-        mailbox.put(picture)
+        if mailbox is not None:  # else it has just left
+            mailbox.put(picture)
 
     def _recorded(self, picture: Picture, written_us: int) -> None:
         self._loop.call_soon_threadsafe(self.figures.shown, picture, now_us())
@@ -316,15 +326,6 @@ class Edge:
             if self._recorder:
                 self._recorder.put(picture)
         self.viewers.show(place, picture)
-
-
-async def _orphaned() -> None:
-    """Return when the program that started this process, and reads its ready line, was killed without stopping it."""
-    parent = os.getppid()
-    while True:
-        await asyncio.sleep(ORPHAN_S)
-        if os.getppid() != parent:
-            return
 
 
 def _open_engine(name: str, size: int, runtime: str | None) -> Engine:

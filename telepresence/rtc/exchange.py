@@ -14,12 +14,18 @@ from telepresence.rtc.transfer import WINDOW_BYTES, Acknowledgement, Data, Incom
 
 logger = logging.getLogger(__name__)
 
+STALL_S: Final = 10.0  # without a byte of it: what is shown of an unfinished avatar goes
+OFFER_EVERY_S: Final = 5.0  # at the least between two offers on one connection: each is looked for on the disk
 MAX_ATTEMPTS: Final = 2  # at an avatar whose bytes turn out not to be the offered ones
 PREVIEW_BYTES: Final = (50_000, 100_000, 150_000)  # received: the first reference may be, and at last must be, there
 
 
 class Sending(Protocol):
     """The part of Channels that a transfer uses."""
+
+    @property
+    def open(self) -> bool:
+        """Whether anything can be sent."""
 
     def send_control(self, message: Control) -> None:
         """Send a control message."""
@@ -35,7 +41,8 @@ class AvatarExchange:
         data: our avatar file; None if we show nothing.
         wanted: whether we draw the other's avatar at all.
         on_avatar: gets their verified avatar file.
-        on_preview: gets the beginning of the file while the rest is on its way.
+        on_preview: gets the beginning of the file while the rest is on its way. It is not yet verified; empty bytes
+            take it back, when the rest turns out not to come, or not to be what was offered.
     """
 
     def __init__(
@@ -55,6 +62,10 @@ class AvatarExchange:
         self._incoming: Incoming | None = None
         self._have: str | None = None
         self._attempts = 0
+        self._offered: tuple[Offer | None, Sending, float] | None = None  # the last, on which connection, when
+        self._looking: asyncio.Task[None] | None = None
+        self._heard_s = 0.0
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def receiving(self) -> float | None:
@@ -68,18 +79,24 @@ class AvatarExchange:
         return self._outgoing is not None
 
     def on_offer(self, offer: Offer | None, channels: Sending) -> None:
-        """Their hello has come: fetch the avatar that it offers, unless it is here."""
-        self._outgoing = None  # a new connection: they say what they still want
+        """Their hello has come: fetch the avatar that it offers, unless it is here.
+
+        Raises:
+            TransferError: they change their avatar faster than they may.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if self._offered is not None and self._offered[1] is channels:
+            before, _, offered_s = self._offered
+            if offer == before:
+                return
+            if now_s - offered_s < OFFER_EVERY_S:
+                raise TransferError(f"another avatar within {OFFER_EVERY_S:g} s")
+        else:
+            self._outgoing = None  # a new connection: they say what they still want
+        self._offered = offer, channels, now_s
         if offer is None or not self._wanted or offer.sha256 == self._have:
             return
-        cached = self._cache.get(offer.sha256)
-        if cached is not None:
-            self._deliver(offer, cached)
-            return
-        if self._incoming is None or self._incoming.offer.sha256 != offer.sha256:
-            self._incoming = Incoming(offer)
-            self._attempts = 1
-        channels.send_control(Want(offer.sha256, self._incoming.received))
+        self._looking = asyncio.ensure_future(self._fetch(offer, channels))
 
     def on_want(self, want: Want, ours: Offer | None) -> None:
         """They want our avatar; `pump` begins to send it.
@@ -107,16 +124,50 @@ class AvatarExchange:
         if incoming is None:
             raise TransferError("avatar data that nobody asked for")
         before = incoming.received
+        self._heard_s = asyncio.get_running_loop().time()
         channels.send_avatar(incoming.take(message.offset, message.chunk))
         if incoming.complete:
             self._finish(incoming, channels)
         elif any(before < size <= incoming.received for size in PREVIEW_BYTES):
             self._on_preview(incoming.prefix)
+            if self._watch is None:
+                self._look_after(STALL_S)
 
     def pump(self, now_us: int, channels: Sending, room_bytes: int = WINDOW_BYTES) -> None:
         """Send as much of our avatar as the window allows."""
         while self._outgoing and (message := self._outgoing.next_message(now_us, room_bytes)) is not None:
             channels.send_avatar(message)
+
+    async def _fetch(self, offer: Offer, channels: Sending) -> None:
+        # Reading and hashing 8 MiB takes 20 ms, which motion must not wait for.
+        cached = await asyncio.get_running_loop().run_in_executor(None, self._cache.get, offer.sha256)
+        if self._offered is None or self._offered[:2] != (offer, channels) or not channels.open:
+            return  # overtaken by another offer, or the connection is gone: the next one says hello again
+        if cached is not None:
+            self._deliver(offer, cached)
+            return
+        if self._incoming is None or self._incoming.offer.sha256 != offer.sha256:
+            self._incoming = Incoming(offer)
+            self._attempts = 1
+        channels.send_control(Want(offer.sha256, self._incoming.received))
+        self._heard_s = asyncio.get_running_loop().time()
+        self._look_after(STALL_S)
+
+    def _look_after(self, wait_s: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = asyncio.get_running_loop().call_later(wait_s, self._look)
+
+    def _look(self) -> None:
+        """Take back what is shown of an avatar that does not come; should it go on to come, it is shown when whole."""
+        self._watch = None
+        if self._incoming is None:
+            return
+        left_s = self._heard_s + STALL_S - asyncio.get_running_loop().time()
+        if left_s > 0:
+            self._look_after(left_s)
+        else:
+            self._on_preview(b"")
 
     def _finish(self, incoming: Incoming, channels: Sending) -> None:
         self._incoming = None
@@ -127,6 +178,8 @@ class AvatarExchange:
                 self._attempts += 1
                 self._incoming = Incoming(incoming.offer)
                 channels.send_control(Want(incoming.offer.sha256, 0))
+            else:
+                self._on_preview(b"")
             raise
         asyncio.get_running_loop().run_in_executor(None, self._cache.put, data)
         self._deliver(incoming.offer, data)

@@ -132,6 +132,7 @@ def participants(peers: Mapping[str, Peer], names: Mapping[str, str]) -> list[di
             "state": str(peer.state),
             "reason": peer.reason,
             "rtt_ms": _rtt_ms(peer),
+            "schema": peer.schema,
             "avatar": rounded(peer.exchange.receiving, 2),
         }
         for peer in peers.values()

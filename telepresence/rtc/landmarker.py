@@ -20,6 +20,7 @@ from telepresence.wire.codec import MotionPacket
 logger = logging.getLogger(__name__)
 
 REST_EVERY_US: Final = 200_000  # while no face is seen: enough to bring a late joiner to rest
+FORGET_US: Final = 1_000_000  # without a face for so long, somebody else may be next: their shape is learned anew
 MAX_SIDE: Final = 4096  # pixels; a larger picture is not a camera's
 
 
@@ -72,6 +73,8 @@ class MotionMaker:
 
         self._tracker = LandmarkTracker()
         self._extractor = MotionExtractor(neutral)
+        self._fresh = lambda: MotionExtractor(neutral)
+        self._seen_us: int | None = None
         self._epoch = epoch
         self._sequence = 0
         self._last = rest_motion()
@@ -83,6 +86,9 @@ class MotionMaker:
         rgb = picture.rgb()
         points = self._tracker(rgb) if max(rgb.shape[:2]) <= MAX_SIDE else None
         if points is not None:
+            if self._seen_us is not None and picture.capture_us - self._seen_us > FORGET_US:
+                self._extractor = self._fresh()
+            self._seen_us = picture.capture_us
             self._last = self._extractor(to_square(points, rgb.shape[1], rgb.shape[0]))
             self._rested_us = None
             packet: MotionPacket | None = self._packet(picture.capture_us, rest=False)
@@ -108,12 +114,19 @@ class Landmarker:
     Args:
         deliver: gets what became of each picture, in the worker's thread.
         neutral: see MotionMaker.
+        on_failure: told why, in the worker's thread, if it cannot start; pictures are ignored from then on.
     """
 
-    def __init__(self, deliver: Callable[[Tracked], None], neutral: NDArray[np.float32] | None = None) -> None:
+    def __init__(
+        self,
+        deliver: Callable[[Tracked], None],
+        neutral: NDArray[np.float32] | None = None,
+        on_failure: Callable[[str], None] = logger.error,
+    ) -> None:
         self.mailbox: Mailbox[CameraPicture] = Mailbox()
         self._deliver = deliver
         self._neutral = neutral
+        self._on_failure = on_failure
         self._thread = threading.Thread(target=self._work, name="landmarks", daemon=True)
 
     def start(self) -> None:
@@ -127,7 +140,12 @@ class Landmarker:
             self._thread.join(timeout=5)
 
     def _work(self) -> None:
-        maker = MotionMaker(self._neutral)
+        try:
+            maker = MotionMaker(self._neutral)
+        except Exception as error:
+            logger.exception("face landmarks cannot start")
+            self._on_failure(f"face landmarks cannot start ({type(error).__name__}); try: telepresence doctor")
+            return
         try:
             while not self.mailbox.closed:
                 picture = self.mailbox.take()

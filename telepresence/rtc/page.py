@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -20,15 +21,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telepresence.errors import InputError, ProtocolError
+from telepresence.page_headers import PAGE_HEADERS
 from telepresence.resources import shipped
 
 HOST: Final = "127.0.0.1"
 MAX_BODY_BYTES: Final = 64 * 1024  # an offer of a page has 5 to 20 KiB
 BODY_S: Final = 5.0  # for the whole body to arrive
 STOP_S: Final = 1.0  # for open requests when the edge ends
-_NO_STORE: Final = {"Cache-Control": "no-store"}
 
 Answer = Callable[[str], Awaitable[str]]
 
@@ -95,7 +97,7 @@ class PageServer:
             Route("/api/page-config", self._page_config),
             Mount("/", StaticFiles(directory=shipped("web"), html=True)),
         ]
-        return Starlette(routes=routes, middleware=[hosts, cors])
+        return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), hosts, cors])
 
     async def start(self) -> None:
         """Listen; returns when requests are answered."""
@@ -122,10 +124,10 @@ class PageServer:
             return JSONResponse({"error": str(refused)}, refused.status)
         except ProtocolError as error:
             return JSONResponse({"error": str(error)}, 400)
-        return JSONResponse({"type": "answer", "sdp": answer}, headers=_NO_STORE)
+        return JSONResponse({"type": "answer", "sdp": answer})
 
     async def _show_stats(self, request: Request) -> JSONResponse:
-        return JSONResponse(self._stats(), headers=_NO_STORE)
+        return JSONResponse(self._stats())
 
     async def _page_config(self, request: Request) -> JSONResponse:
         """Tells our own page its token; another origin's page, which CORS would let read it, gets none."""
@@ -134,7 +136,7 @@ class PageServer:
             return JSONResponse({"error": "this page has a configuration of its own"}, 403)
         edge = {"url": str(request.base_url).rstrip("/"), "token": self.token}
         roles = {name: edge if has else None for name, has in self._roles.items()}
-        return JSONResponse(roles | {"stats": ["/api/stats"]}, headers=_NO_STORE)
+        return JSONResponse(roles | {"stats": ["/api/stats"], "shows": self._roles["avatar"]})
 
     def _authorise(self, request: Request) -> None:
         origin = request.headers.get("origin")
@@ -143,6 +145,21 @@ class PageServer:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self.token.encode()):
             raise _RefusedError(401, "the token is wrong or of an edge that has been restarted; reload the page")
+
+
+class _WithHeaders:
+    """Adds PAGE_HEADERS to every answer, refusals included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def add(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(PAGE_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, add)
 
 
 class _Server(uvicorn.Server):

@@ -1,4 +1,6 @@
-"""What is changed in aiortc 1.16, and why. Each change is made to one object, and only if what it replaces is there.
+"""What is changed in aiortc 1.16, and why. Each change is made only if what it replaces is there.
+
+All but set_bitrate change one object; set_bitrate changes aiortc's constants, for the whole process.
 
 release_on_marker   a received video frame is decoded when its last packet arrives, not when the next frame begins:
                     33 ms at 30 frames a second

@@ -1,7 +1,7 @@
 """One other participant: keeps a connection to its edge, and says hello on each.
 
-The participant who joined later offers, and offers again, with a higher session number, when the connection is lost.
-Stale answers and offers are known by that number.
+One side offers, and offers again, with a higher session number, when the connection is lost; the other asks it to. Who
+has just joined offers; an offer with a higher number than one's own makes its receiver the one who asks.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
 
-from telepresence.errors import SignallingError
-from telepresence.hub.messages import IceServer, Payload
+from telepresence.errors import ProtocolError, SignallingError
+from telepresence.hub.messages import MAX_SESSION, IceServer, Payload
 from telepresence.rtc.cache import AvatarCache
 from telepresence.rtc.channels import Counters
 from telepresence.rtc.exchange import AvatarExchange
@@ -34,6 +35,16 @@ OPEN_S: Final = 5.0  # from the answer to open channels
 HELLO_S: Final = 5.0  # from open channels to the other's hello
 RETRY_S: Final = (0.1, 5.0)  # before the next attempt: first, most; doubling
 FAREWELL_S: Final = 0.2  # for a refusal to leave before the connection closes
+
+_EPOCH_US: Final = time.time_ns() // 1000 - now_us()  # so that numbers of different machines can be compared
+
+
+def _next_number(last: int) -> int:
+    """A session number above `last`, and above those of any Peer before: whoever starts anew is not taken for stale.
+
+    The clock never goes back; if the other machine's is ahead, its `bye` tells the number to go on from.
+    """
+    return min(MAX_SESSION, max(last + 1, _EPOCH_US + now_us()))
 
 
 class State(enum.StrEnum):
@@ -78,7 +89,7 @@ class PeerEvents(Protocol):
 
 
 class Peer:
-    """A participant as long as it is in the room. `start` it if we offer; otherwise its offer starts it."""
+    """A participant as long as it is in the room. `start` it if we offer; otherwise what it sends starts it."""
 
     def __init__(
         self,
@@ -97,16 +108,20 @@ class Peer:
         self.rebuilds = 0
         self.wire_sent_bytes = 0
         self.wire_received_bytes = 0
+        self.schema: int | None = None
+        """The motion schema of this connection, the highest that both know; None before its hello."""
+        self.servers = servers
+        """Of the next connection."""
         self._ours = ours
         self._offer = ours.offer
         self._relay = relay
         self._events = events
-        self._servers = servers
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._offers = False
         self._number = 0
         self._playout = Newest()
-        self._hello: Hello | None = None
         self._greeted = asyncio.Event()
         self.exchange = AvatarExchange(
             ours.avatar,
@@ -122,31 +137,31 @@ class Peer:
         return self._session
 
     def start(self) -> None:
-        """Offer, and keep the connection up from now on."""
-        self._run(self._keep_offering())
+        """Offer now, whatever there was before, and keep the connection up from now on."""
+        self._offers = True
+        self._restart(None)
 
     def on_payload(self, payload: Payload, we_win: bool = False) -> None:
         """Something came from it through the hub.
 
         Args:
-            we_win: if both offer at the same time, ours stands.
+            we_win: if both offer at the same time with the same number, ours stands.
         """
-        if self.state is State.REFUSED:
+        if self.state is State.REFUSED or self._closed:
             return
-        current = self._session.number if self._session else 0
         if payload.kind == "answer":
-            if self._session and payload.session == current:
+            if self._session and payload.session == self._session.number:
                 self._session.on_answer(payload.sdp)
         elif payload.kind == "bye":
-            if self._session and payload.session == current:
-                self._session.lost.set()
-        elif payload.session > self._number or (payload.session == self._number and not we_win):
+            self._on_bye(payload.session)
+        elif payload.session > self._number or (payload.session == self._number and self._offers and not we_win):
             self._number = payload.session
-            self._run(self._answer(payload))
+            self._offers = False
+            self._restart(payload)
 
     def send_motion(self, packet: MotionPacket) -> bool:
         """Send motion if the connection is up and the transport has let go of the packet before."""
-        if self.state is not State.CONNECTED or self._session is None:
+        if self.state is not State.CONNECTED or self._session is None or packet.motion.schema != self.schema:
             return False
         return self._session.channels.send_motion(packet)
 
@@ -158,68 +173,94 @@ class Peer:
 
     def close(self) -> None:
         """The participant has left, or we do."""
+        self._closed = True
         if self._task:
             self._task.cancel()
         self._drop_session()
 
     # the connection
 
-    def _run(self, steps: Awaitable[None]) -> None:
+    def _on_bye(self, number: int) -> None:
+        """It has no use for connections up to `number`, and waits for our offer of another."""
+        if number < self._number:
+            return  # a newer one is under way
+        self._number = number
+        offered_before, self._offers = self._offers, True
+        if self._session:
+            self._session.lost.set()
+        elif not offered_before:  # an offerer without a connection is about to offer anyway
+            self._restart(None)
+
+    def _restart(self, offer: Payload | None) -> None:
+        """Give up whatever there is, and begin with their offer, or with ours."""
         if self._task:
             self._task.cancel()
-        self._task = asyncio.ensure_future(steps)
-
-    async def _keep_offering(self) -> None:
-        wait_s = RETRY_S[0]
-        while self.state is not State.REFUSED:
-            try:
-                await self._offer_once()
-                wait_s = RETRY_S[0]
-            except (TimeoutError, SignallingError) as error:
-                logger.info("no connection to a participant yet (%s); trying again", type(error).__name__)
-            self._lose()
-            await asyncio.sleep(wait_s)
-            wait_s = min(RETRY_S[1], 2 * wait_s)
-
-    async def _offer_once(self) -> None:
-        """One connection as the offerer, until it is lost. Raises TimeoutError or SignallingError."""
-        self._number += 1
-        session = self._new_session()
-        sdp = await session.offer()
-        if not await self._relay(Payload("offer", session.number, sdp)):
-            raise TimeoutError
-        await session.answered(ANSWER_S)
-        await session.open(OPEN_S)
-        await asyncio.wait_for(self._greeted.wait(), HELLO_S)
-        await session.lost.wait()
-
-    async def _answer(self, payload: Payload) -> None:
-        """One connection as the answerer, until it is lost; then asks for the next."""
-        session = self._new_session()
-        try:
-            sdp = await session.answer(payload.sdp)
-            await self._relay(Payload("answer", session.number, sdp))
-            await session.open(ANSWER_S)
-            await asyncio.wait_for(self._greeted.wait(), HELLO_S)
-            await session.lost.wait()
-        except (TimeoutError, SignallingError) as error:
-            logger.info("an offer led to no connection (%s)", type(error).__name__)
         self._lose()
-        await self._ask_again(session.number)
+        self._task = asyncio.ensure_future(self._keep_up(offer))
 
-    async def _ask_again(self, number: int) -> None:
-        """Tell the offerer that its connection is of no use here, until it makes another."""
-        while self.state is not State.REFUSED:
-            await self._relay(Payload("bye", number))
-            await asyncio.sleep(RETRY_S[1])
+    @property
+    def _refused(self) -> bool:
+        return self.state is State.REFUSED
 
-    def _new_session(self) -> Session:
-        self._drop_session()
+    async def _keep_up(self, offer: Payload | None) -> None:
+        """Make a connection, and another one each time it is lost."""
+        wait_s = RETRY_S[0]
+        while not self._refused:
+            if offer is not None or self._offers:
+                came_up = await self._connection(offer)
+                self._lose()
+                offer = None
+                wait_s = RETRY_S[0] if came_up else min(RETRY_S[1], 2 * wait_s)
+            if self._refused:
+                return
+            if self._offers:
+                await asyncio.sleep(wait_s)
+            else:  # it is theirs to offer: tell them that the last one is of no use here
+                await self._relay(Payload("bye", self._number))
+                await asyncio.sleep(RETRY_S[1])
+
+    async def _connection(self, offer: Payload | None) -> bool:
+        """One connection until it is lost; False if it did not come up."""
+        try:
+            session = self._new_session(offer)
+            steps = asyncio.ensure_future(self._establish(session, offer))
+            lost = asyncio.ensure_future(session.lost.wait())
+            try:
+                await asyncio.wait({steps, lost}, return_when=asyncio.FIRST_COMPLETED)
+                if not steps.done():
+                    raise TimeoutError
+                steps.result()
+                await lost
+                return True
+            finally:
+                steps.cancel()
+                lost.cancel()
+        except (TimeoutError, SignallingError) as error:
+            logger.info("no connection to a participant yet (%s)", type(error).__name__)
+        except Exception:  # whatever a description makes aiortc do, the next connection may come up
+            logger.exception("a connection to a participant failed")
+        return False
+
+    async def _establish(self, session: Session, offer: Payload | None) -> None:
+        """From nothing to greeted. Raises TimeoutError or SignallingError."""
+        if offer is None:
+            if not await self._relay(Payload("offer", session.number, await session.offer())):
+                raise TimeoutError
+            await session.answered(ANSWER_S)
+            await session.open(OPEN_S)
+        else:
+            await self._relay(Payload("answer", session.number, await session.answer(offer.sdp)))
+            await session.open(ANSWER_S)
+        await asyncio.wait_for(self._greeted.wait(), HELLO_S)
+
+    def _new_session(self, offer: Payload | None) -> Session:
+        """The next session, with the number of their offer, or of ours."""
+        self._number = _next_number(self._number) if offer is None else offer.session
         self._greeted = asyncio.Event()
-        self._hello = None
+        self.schema = None
         self._playout = Newest()
         self.clock = ClockOffset()  # the other process may be another one, or its machine have slept
-        self._session = Session(self._number, self._servers, self, self.counters, self.clock)
+        self._session = Session(self._number, self.servers, self, self.counters, self.clock)
         return self._session
 
     def _drop_session(self) -> None:
@@ -230,6 +271,7 @@ class Peer:
             session.close()
 
     def _lose(self) -> None:
+        """There is no connection: all that ends or replaces one comes through here."""
         self._drop_session()
         if self.state is State.CONNECTED:
             self.rebuilds += 1
@@ -257,11 +299,15 @@ class Peer:
             self._session.channels.send_control(Hello(tuple(self._ours.schemas), self._offer))
 
     def on_motion(self, packet: MotionPacket, now_us: int) -> None:
-        """Hand on what is newest."""
+        """Hand on what is newest. Raises ProtocolError."""
+        if self.state is not State.CONNECTED:
+            return  # overtook its hello, or comes after its end
+        if packet.motion.schema != self.schema:
+            raise ProtocolError("motion of another schema than agreed")
         before = self._playout.dropped
         newest = self._playout.accept(packet)
         self.dropped += self._playout.dropped - before
-        if newest and self.state is State.CONNECTED:
+        if newest:
             self._events.on_peer_motion(self, packet, now_us)
 
     def on_control(self, message: Control) -> None:
@@ -269,6 +315,7 @@ class Peer:
         if isinstance(message, Hello):
             self._on_hello(message)
         elif isinstance(message, Want):
+            self._check_greeted()
             self.exchange.on_want(message, self._offer)
             self._pump()
         else:
@@ -278,6 +325,7 @@ class Peer:
 
     def on_avatar_message(self, message: Data | Acknowledgement) -> None:
         """Go on with a transfer. Raises ProtocolError."""
+        self._check_greeted()
         if self._session:
             self.exchange.on_message(message, now_us(), self._session.channels)
             self._pump()
@@ -298,15 +346,20 @@ class Peer:
             text = f"no common protocol: {hello.protocol} here, {PROTOCOL} there; update the older telepresence"
             self._refuse("protocol", text)
             return
-        if common_schema(self._ours.schemas, hello.schemas) is None:
+        schema = common_schema(self._ours.schemas, hello.schemas)
+        if schema is None:
             ours, theirs = list(self._ours.schemas), sorted(set(hello.schemas))
             self._refuse("schema", f"no common motion schema: {ours} and {theirs}; update the older telepresence")
             return
-        self._hello = hello
+        self.schema = schema
         self._greeted.set()
         self._set(State.CONNECTED)
         if self._session:
             self.exchange.on_offer(hello.avatar, self._session.channels)
+
+    def _check_greeted(self) -> None:
+        if not self._greeted.is_set():
+            raise ProtocolError("something else before hello")
 
     def _pump(self) -> None:
         if self._session:

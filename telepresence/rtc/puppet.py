@@ -19,6 +19,9 @@ GONE_US: Final = 500_000  # without a packet: the link or the sender is gone
 EASE_US: Final = 250_000  # time constant of the way to rest
 STEP_US: Final = 33_333  # between pictures on the way to rest
 RESUME_US: Final = 150_000  # from rest back to the person
+FORGET_US: Final = (
+    1_000_000  # after so long without motion somebody else may sit there, or sit elsewhere: calibrate anew
+)
 SETTLED: Final = 0.002  # square half-widths: a quarter of a pixel at 256
 
 
@@ -49,6 +52,8 @@ class Puppet:
             return
         if self._resting:
             self._blend, self._last_us = 0.0, now_us
+            if self._heard_us is not None and now_us - self._heard_us > FORGET_US:
+                self._retarget.recalibrate()
         self._heard_us, self._resting, self._settled = now_us, False, False
         self._target = self._retarget(packet.motion, packet.capture_us)
 

@@ -34,6 +34,7 @@ class Recorder:
         self._on_written = on_written
         self._writer = VideoWriter(path, size, NOMINAL_FPS)
         self._mailbox: Mailbox[Picture] = Mailbox()
+        self._any = False
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
@@ -45,6 +46,9 @@ class Recorder:
         """Finish the file; None if it is there, else why not."""
         self._mailbox.close()
         self._thread.join(timeout=10)
+        if not self._any:
+            self._writer.discard()
+            return f"{self._path}: no picture came, for nobody with a camera was in the room"
         try:
             self._writer.close()
         except MediaError as error:
@@ -58,6 +62,7 @@ class Recorder:
             if picture is None or picture.rgb is None:
                 continue
             first_us = picture.rendered_us if first_us is None else first_us
+            self._any = True
             try:
                 self._writer.write(picture.rgb, picture.rendered_us - first_us)
             except (OSError, ValueError):

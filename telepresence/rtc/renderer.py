@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IDLE_S: Final = 1.0  # longest sleep of the worker
+BLANK: Final = 128  # grey level in place of an avatar that was taken back: a page repeats the last picture it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,11 @@ class _Stage:
     prepared: Prepared | None = None
     arrived: tuple[MotionPacket, int | None] | None = None
     avatar: bytes = b""
+    provisional: bool = False
     overtaken: int = 0
     capture_us: int | None = None
     lost: bool = False
+    blank: bool = False
 
 
 class Renderer:
@@ -99,7 +102,13 @@ class Renderer:
             self._changed.notify()
 
     def put_avatar(self, participant: str, data: bytes, whole: bool) -> None:
-        """A participant's avatar file, or the beginning of it, which is shown until the whole is there."""
+        """A participant's avatar file, or the beginning of it, which is shown until the whole is there.
+
+        An empty beginning takes back what is shown of an avatar that is not whole.
+        """
+        if not data:
+            self._take_back(participant)
+            return
         with self._changed:
             stage = self._stages.setdefault(participant, _Stage())
             if not whole and stage.prepared is not None:
@@ -135,6 +144,22 @@ class Renderer:
             self._worker.join(timeout=5)
         self._engine.close()
 
+    def _take_back(self, participant: str) -> None:
+        with self._changed:
+            stage = self._stages.get(participant)
+            if stage is None:
+                return
+            stage.avatar = b""  # one that is being prepared just now is of no use either
+        self._fail(participant, stage, "its avatar has not arrived whole, or not as it was offered")
+
+    def _fail(self, participant: str, stage: _Stage, problem: str) -> None:
+        """Report, and show nothing of an avatar of which only the beginning was good."""
+        with self._changed:
+            if stage.provisional:
+                stage.prepared, stage.puppet, stage.provisional, stage.blank = None, None, False, True
+                self._changed.notify()
+        self._on_avatar(participant, problem)
+
     def _prepare(self, participant: str, data: bytes, whole: bool) -> None:
         from telepresence.avatar.file import unpack, unpack_first
 
@@ -147,17 +172,19 @@ class Renderer:
                 return
             prepared, puppet = self._engine.prepare(avatar), Puppet(avatar, stage.puppet)
         except AvatarError as error:
-            self._on_avatar(participant, f"its avatar cannot be used: {error}")
+            self._fail(participant, stage, f"its avatar cannot be used: {error}")
             return
         except TelepresenceError as error:
-            self._on_avatar(participant, str(error))
+            self._fail(participant, stage, str(error))
             return
         except Exception as error:
             logger.exception("an avatar could not be prepared")
-            self._on_avatar(participant, f"its avatar cannot be drawn ({type(error).__name__})")
+            self._fail(participant, stage, f"its avatar cannot be drawn ({type(error).__name__})")
             return
         with self._changed:
-            stage.prepared, stage.puppet = prepared, puppet
+            if not stage.avatar:  # taken back meanwhile
+                return
+            stage.prepared, stage.puppet, stage.provisional, stage.blank = prepared, puppet, not whole, False
             self._changed.notify()
         if whole:
             self._on_avatar(participant, None)
@@ -184,6 +211,9 @@ class Renderer:
         now, sleep_us = now_us(), IDLE_S * 1e6
         ready = []
         for participant, stage in self._stages.items():
+            if stage.blank:
+                ready.append((participant, stage))
+                continue
             if stage.puppet is None:
                 continue
             due_us = stage.puppet.due_us()
@@ -198,6 +228,9 @@ class Renderer:
             arrived, stage.arrived = stage.arrived, None
             lost, stage.lost = stage.lost, False
             puppet, prepared = stage.puppet, stage.prepared
+            blank, stage.blank = stage.blank, False
+        if blank:
+            self._publish(self._blank(participant))
         if puppet is None or prepared is None:
             return
         started = now_us()
@@ -215,6 +248,10 @@ class Renderer:
         i420, rgb = to_i420(rgba), rgba[..., :3].copy() if self._keep_rgb else None
         done = now_us()
         self._publish(Picture(participant, i420, rgb, capture_us, done, done - started))
+
+    def _blank(self, participant: str) -> Picture:
+        grey = np.full((self._engine.size, self._engine.size, 4), BLANK, np.uint8)
+        return Picture(participant, to_i420(grey), grey[..., :3] if self._keep_rgb else None, None, now_us(), 0)
 
 
 def to_i420(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

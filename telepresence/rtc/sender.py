@@ -24,6 +24,7 @@ class Sender:
         on_motion: gets each packet, on the loop.
         on_tracked: gets what became of each camera picture, on the loop.
         on_camera: told on the loop when the camera runs, and when it is lost.
+        on_error: told on the loop why camera pictures cannot become motion at all.
 
     Raises:
         InputError: no such camera.
@@ -36,12 +37,18 @@ class Sender:
         on_motion: Callable[[MotionPacket], None],
         on_tracked: Callable[[Tracked], None],
         on_camera: Callable[[bool], None],
+        on_error: Callable[[str], None],
     ) -> None:
         self.kind = camera.kind_of(given)
         loop = asyncio.get_running_loop()
+
+        def on_failure(problem: str) -> None:
+            loop.call_soon_threadsafe(on_error, problem)
+
         self._motion: LoopMailbox[MotionPacket] = LoopMailbox(loop, on_motion)
         self._tracked: LoopMailbox[Tracked] = LoopMailbox(loop, on_tracked)
-        self._landmarker = Landmarker(self._deliver, neutral) if self.kind not in ("none", "sample") else None
+        tracks = self.kind not in ("none", "sample")
+        self._landmarker = Landmarker(self._deliver, neutral, on_failure) if tracks else None
 
         def on_state(running: bool) -> None:
             loop.call_soon_threadsafe(on_camera, running)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.sdp import SessionDescription
 
 from telepresence.errors import SignallingError
 from telepresence.hub.messages import IceServer
@@ -19,7 +19,6 @@ from telepresence.wire.clock import ClockOffset
 logger = logging.getLogger(__name__)
 
 CLOSE_S: Final = 5.0  # aiortc's close may wait for a dead peer
-_MEDIA: Final = re.compile(r"^m=(\S*)", re.MULTILINE)
 
 _closing: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
 
@@ -150,9 +149,15 @@ class Session:
 def checked(sdp: str) -> str:
     """An edge's session description has data channels and nothing else: media would start decoders.
 
+    Returns what aiortc's own parser has understood, written anew: no other reading of the text can differ from it.
+
     Raises:
-        SignallingError: it has none, or more.
+        SignallingError: it has none, or more, or is no session description.
     """
-    if _MEDIA.findall(sdp) != ["application"]:
+    try:
+        description = SessionDescription.parse(sdp)
+    except Exception as error:  # aiortc raises anything, AssertionError included, on text that is none
+        raise SignallingError(f"session description refused ({type(error).__name__})") from error
+    if [media.kind for media in description.media] != ["application"]:
         raise SignallingError("session description does not consist of one application section")
-    return sdp
+    return str(description)

@@ -55,7 +55,8 @@ class Viewers:
         self._on_shown = on_shown
         self._shows = shows
         self._pages: dict[RTCPeerConnection, list[AvatarTrack]] = {}
-        self._cameras: list[RTCPeerConnection] = []  # the last one is heard; the others wait
+        self._taken: dict[RTCPeerConnection, MediaStreamTrack] = {}  # the one camera track of each page that has one
+        self._cameras: list[RTCPeerConnection] = []  # those connected; the last one is heard, the others wait
         self._drains: set[asyncio.Task[None]] = set()
 
     @property
@@ -105,7 +106,7 @@ class Viewers:
         for transceiver in pc.getTransceivers():
             offered = directions.get(str(transceiver.mid), "inactive")
             sends = self._shows and offered in ("recvonly", "sendrecv")
-            takes = pc in self._cameras and offered in ("sendonly", "sendrecv")
+            takes = transceiver.receiver.track is self._taken.get(pc) and offered in ("sendonly", "sendrecv")
             if sends:
                 track = AvatarTrack(len(self._pages[pc]), self._on_shown)
                 self._pages[pc].append(track)
@@ -114,10 +115,10 @@ class Viewers:
 
     def _on_track(self, pc: RTCPeerConnection, track: MediaStreamTrack) -> None:
         put = self._on_camera_picture
-        if track.kind != "video" or put is None or pc in self._cameras:
+        if track.kind != "video" or put is None or pc in self._taken:
             track.stop()
             return
-        self._cameras.append(pc)
+        self._taken[pc] = track
 
         def on_frame(frame: Any, decoded_us: int) -> None:
             # A second tab takes over, and the first waits. Were it closed, it would reconnect, and both would fight.
@@ -134,13 +135,16 @@ class Viewers:
     def _on_state(self, pc: RTCPeerConnection) -> None:
         if pc.connectionState in ("failed", "closed"):
             self._close(pc)
-        elif pc.connectionState == "connected" and pc in self._cameras:
+        elif pc.connectionState == "connected" and pc in self._taken:
+            if pc not in self._cameras:  # a page that only offers takes no camera from another
+                self._cameras.append(pc)
             self._on_camera_state(True)
 
     def _close(self, pc: RTCPeerConnection) -> None:
         tracks = self._pages.pop(pc, None)
         if tracks is None:
             return
+        self._taken.pop(pc, None)
         if pc in self._cameras:
             self._cameras.remove(pc)
             if not self._cameras:

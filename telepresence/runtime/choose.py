@@ -83,9 +83,7 @@ class Chooser(Generic[L]):
             EngineError: no such runtime, or none can execute the engine; the message says why for each.
         """
         if requested not in (None, "auto"):
-            names = [runtime.name for runtime in (*self.runtimes, *self.extra)]
-            if requested not in names:
-                raise EngineError(f"there is no runtime {requested!r}; choose auto or one of: {', '.join(names)}")
+            require_known(requested, (*self.runtimes, *self.extra))
             wanted = next(runtime for runtime in (*self.runtimes, *self.extra) if runtime.name == requested)
             loaded = self._try(wanted)
             if loaded is not None:
@@ -166,6 +164,17 @@ class Chooser(Generic[L]):
         version = f" {runtime.version}" if runtime.version else ""
         reason = f"{runtime.name}{version} on the CPU ({cpu_model()}, {cores()} cores): {why}"
         return Choice(loaded, runtime.name, reason, tuple(self._warnings), measured)
+
+
+def require_known(requested: str | None, runtimes: Sequence[Runtime]) -> None:
+    """Refuse the name of a runtime that there is not; whether it is installed is not asked.
+
+    Raises:
+        EngineError: the message lists those that there are.
+    """
+    names = [runtime.name for runtime in runtimes]
+    if requested not in (None, "auto", *names):
+        raise EngineError(f"there is no runtime {requested!r}; choose auto or one of: {', '.join(names)}")
 
 
 def memory_key(digest: str, size: int, threads: int, runtimes: Sequence[Runtime]) -> str:

@@ -27,7 +27,7 @@ from telepresence.errors import EngineError
 from telepresence.face.basis import SCHEMA
 from telepresence.face.motion import to_square
 from telepresence.face.topology import N_LANDMARKS
-from telepresence.runtime.choose import Choice, Chooser, memory_key
+from telepresence.runtime.choose import Choice, Chooser, memory_key, require_known
 from telepresence.runtime.contract import Array, Runtime
 from telepresence.runtime.graphs import EncodeInput, Graphs
 from telepresence.runtime.info import EngineInfo, find_engine, list_engines
@@ -38,7 +38,7 @@ from telepresence.runtime.openvino import OpenVino
 if TYPE_CHECKING:
     from telepresence.avatar.model import Avatar, Reference
 
-__all__ = ["Engine", "EngineInfo", "Prepared", "find_engine", "list_engines", "open_engine"]
+__all__ = ["Engine", "EngineInfo", "Prepared", "check_engine", "find_engine", "list_engines", "open_engine"]
 
 WARM_UP_PICTURES: Final = 3
 
@@ -169,14 +169,7 @@ def open_engine(
         EngineError: no such engine, size or runtime; the engine is damaged or was made for another motion schema; or no
             runtime can execute it.
     """
-    info = find_engine(name)
-    if info.motion_schema != SCHEMA:
-        raise EngineError(
-            f"engine {info.name!r} was made for motion schema {info.motion_schema}, and this telepresence has schema "
-            f"{SCHEMA}; install the engine's version for schema {SCHEMA}, or update telepresence"
-        )
-    for kind in ("encode", "render"):  # a damaged file is the engine's fault and not the runtime's: say so at once
-        info.graph(kind, size)
+    info = check_engine(name, size, runtime=runtime)
     threads = threads or default_threads()
     ordinary, extra = runtimes()
     chooser: Chooser[Graphs] = Chooser(
@@ -187,6 +180,25 @@ def open_engine(
         extra,
     )
     return Engine(chooser.choose(runtime))
+
+
+def check_engine(name: str | Path, size: int, *, runtime: str | None = None) -> EngineInfo:
+    """Find an engine and check it as `open_engine` does, but load nothing.
+
+    Raises:
+        EngineError: no such engine, size or runtime, or the engine is damaged or was made for another motion schema.
+    """
+    info = find_engine(name)
+    if info.motion_schema != SCHEMA:
+        raise EngineError(
+            f"engine {info.name!r} was made for motion schema {info.motion_schema}, and this telepresence has schema "
+            f"{SCHEMA}; install the engine's version for schema {SCHEMA}, or update telepresence"
+        )
+    for kind in ("encode", "render"):  # a damaged file is the engine's fault and not the runtime's: say so at once
+        info.graph(kind, size)
+    ordinary, extra = runtimes()
+    require_known(runtime, (*ordinary, *extra))
+    return info
 
 
 def _resized(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -56,6 +56,11 @@ class EngineInfo:
     digest: str
     """SHA-256 of engine.toml, which names every file's: it identifies the whole engine."""
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file of the engine."""
+        return tuple(self.folder / name for name in ("engine.toml", *self.files))
+
     def graph(self, kind: str, size: int) -> Path:
         """Path of the graph `encode` or `render` for pictures of `size` pixels; its bytes are compared with their hash.
 
@@ -93,7 +98,10 @@ def read_info(folder: Path) -> EngineInfo:
         with path.open("rb") as file:
             data = file.read(MAX_TOML_BYTES + 1)
     except OSError as error:
-        raise EngineError(f"{folder} is not an engine: engine.toml cannot be read ({error.strerror})") from error
+        raise EngineError(
+            f"{folder} is not an engine: engine.toml cannot be read ({error.strerror}); give a folder that has one, "
+            "or the name of a shipped engine: telepresence engines list"
+        ) from error
     if len(data) > MAX_TOML_BYTES:
         raise EngineError(f"{path} is longer than {MAX_TOML_BYTES} bytes; this is not an engine's description")
     try:

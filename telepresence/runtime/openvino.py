@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from telepresence.errors import EngineError
+from telepresence.runtime import telemetry
 from telepresence.runtime.contract import Array, BufferedSession, Session, TensorSpec, first_line
 from telepresence.runtime.machine import default_threads, package_version
 
@@ -35,6 +36,7 @@ class OpenVino:
 
     def load(self, path: Path, *, threads: int | None = None) -> Session:
         """See Runtime.load."""
+        telemetry.disable()
         try:
             import openvino
             from openvino.frontend import FrontEndManager

@@ -335,3 +335,14 @@ def test_a_face_shrunk_to_a_point_is_no_avatar() -> None:
     first = avatar.references[0]
     with pytest.raises(AvatarError, match="not a face"):
         dataclasses.replace(first, landmarks=np.full_like(first.landmarks, 50))
+
+
+def test_what_is_wrong_with_a_file_names_it(tmp_path: Path) -> None:
+    for content, told in (
+        (b"", "an empty file"),
+        (b"text", "not an avatar file"),
+        (sample_avatar_bytes()[:999], "cut"),
+    ):
+        (tmp_path / "a.avatar").write_bytes(content)
+        with pytest.raises(AvatarError, match=rf"a\.avatar: .*{told}"):
+            load(tmp_path / "a.avatar")

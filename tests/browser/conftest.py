@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from telepresence.hub.urls import URL_VARIABLE
 from tests.browser.camera_clip import write_camera_clip
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -92,13 +93,21 @@ class Demo:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
-    def edge(self, role: str) -> tuple[int, list[str]]:
-        """Process id and arguments of an edge, `sender` or `receiver`."""
+    def edge(self, role: str) -> int:
+        """Process id of an edge, `sender` or `receiver`."""
         sink = {"sender": "null", "receiver": "browser"}[role]
         for pid, parent, command in processes():
             if parent == self.process.pid and f"--sink {sink}" in command:
-                return pid, command.split()
+                return pid
         raise LookupError(f"no {role}: {self.text()}")
+
+    def join_url(self, role: str) -> str:
+        """The link by which an edge has joined: in its environment, which only its user may read."""
+        for variable in Path(f"/proc/{self.edge(role)}/environ").read_bytes().split(b"\0"):
+            name, _, value = variable.decode().partition("=")
+            if name == URL_VARIABLE:
+                return value
+        raise LookupError(f"{URL_VARIABLE} is not in the environment of the {role}'s edge")
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")

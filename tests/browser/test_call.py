@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from aioice.ice import StunProtocol
 
 from telepresence.hub.client import HubClient
 from telepresence.hub.messages import Relayed
 from telepresence.hub.urls import parse_join_url
-from tests.browser.conftest import Demo, wait_for
+from telepresence.rtc.session import closed_all
+from tests.browser.conftest import Demo, processes, wait_for
 from tests.browser.measure import CAPTURE, agreement, change, movement
+from tests.rtc.call import edge, request
+from tests.rtc.pair import until
 
 pytestmark = pytest.mark.browser
 
@@ -95,6 +101,40 @@ def test_the_avatar_moves_as_the_face_at_the_camera_does(page: Any, demo: Demo, 
         assert any(character.isdigit() for character in text), f"the overlay shows no {name}: {text!r}"
 
 
+def test_what_another_participant_gets_from_the_cameras_edge_is_motion_alone(page: Any, demo: Demo) -> None:
+    page.goto(demo.url)
+    wait_live(page, demo)
+    with ThreadPoolExecutor(1) as pool:
+        got_kbps, figures = pool.submit(asyncio.run, listen(demo)).result(2 * RECOVERY_S)
+    # Counted here, not by the edge; and the edge, with two to send to, owns up to more than that.
+    assert 1 < got_kbps < MOST_KBPS
+    assert figures["wire_sent_kbps"] > 1.2 * got_kbps
+    wait_live(page, demo)  # it disturbs nobody
+
+
+async def listen(demo: Demo) -> tuple[float, dict[str, Any]]:
+    """What somebody who joins the call gets by UDP from all others, kbit/s, and the sending edge's own figures."""
+    received = 0
+    handle = StunProtocol.datagram_received
+
+    def count(protocol: StunProtocol, data: bytes, address: Any) -> None:
+        nonlocal received
+        received += len(data)
+        handle(protocol, data, address)
+
+    with patch.object(StunProtocol, "datagram_received", count):
+        async with edge(demo.join_url("sender"), camera="none", sink="null") as bystander:
+            both = ["connected"] * 2
+            await until(lambda: [p["state"] for p in bystander.stats()["participants"]] == both, RECOVERY_S)
+            await asyncio.sleep(2)  # the avatar comes first
+            before, began = received, time.monotonic()
+            await asyncio.sleep(SECONDS)
+            kbps = (received - before) * 8 / 1000 / (time.monotonic() - began)
+            _, figures, _ = await request(f"{demo.url}api/stats")
+    await closed_all()
+    return kbps, dict(figures["sender"])
+
+
 def test_a_page_that_is_reloaded_goes_on(page: Any, demo: Demo) -> None:
     page.goto(demo.url)
     wait_live(page, demo)
@@ -106,20 +146,20 @@ def test_a_page_that_is_reloaded_goes_on(page: Any, demo: Demo) -> None:
 def test_a_receiving_edge_that_dies_is_started_again_and_the_page_goes_on(page: Any, demo: Demo) -> None:
     page.goto(demo.url)
     wait_live(page, demo)
-    killed, _ = demo.edge("receiver")
+    killed = demo.edge("receiver")
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: status(page) != "Live", RECOVERY_S, "the page says that the link is lost")
     assert page.get_by_test_id("avatar-notice").is_visible()
     wait_live(page, demo, RECOVERY_S)
-    assert demo.edge("receiver")[0] != killed
+    assert demo.edge("receiver") != killed
     wait_moving(page)
 
 
 def test_a_sending_edge_that_dies_is_started_again_and_offers_others_no_camera_picture(page: Any, demo: Demo) -> None:
     page.goto(demo.url)
     wait_live(page, demo)
-    killed, arguments = demo.edge("sender")
-    url = next(argument for argument in arguments if "?token=" in argument)
+    killed, url = demo.edge("sender"), demo.join_url("sender")
+    assert not any("token=" in command for _, _, command in processes()), "ps shows a token"
     with ThreadPoolExecutor(1) as pool:
         joined: Future[None] = Future()
         offered = pool.submit(asyncio.run, offer_to_a_bystander(url, joined))
@@ -130,7 +170,7 @@ def test_a_sending_edge_that_dies_is_started_again_and_offers_others_no_camera_p
     assert len(media) == 1
     assert media[0].startswith("m=application")
     wait_live(page, demo, RECOVERY_S)
-    assert demo.edge("sender")[0] != killed
+    assert demo.edge("sender") != killed
     wait_moving(page)
 
 
@@ -165,6 +205,18 @@ def test_a_refused_camera_is_said_in_clear_words_and_recorded_motion_offered(pag
 
     page.get_by_role("button", name="Use your camera").click()
     notice.get_by_role("heading", name="The camera was refused").wait_for(timeout=10_000)
+
+
+@pytest.mark.camera("none")
+def test_a_choice_that_does_not_reach_the_program_can_be_made_again(page: Any, demo: Demo) -> None:
+    page.goto(demo.url)
+    page.route("**/api/source", lambda route: route.abort(), times=1)
+    with page.expect_event("requestfailed"):
+        page.get_by_role("button", name="Use recorded motion instead").click()
+    page.get_by_role("button", name="Use recorded motion instead").click()
+    wait_live(page, demo)
+    page.get_by_role("button", name="Use your camera").click()
+    page.get_by_role("heading", name="No camera was found").wait_for(timeout=10_000)
 
 
 @pytest.mark.camera("none")

@@ -31,7 +31,7 @@ def test_age_and_memory_do_not_grow(page: Any, demo: Demo, figures: dict[str, ob
     for _ in range(int(SECONDS)):
         page.wait_for_timeout(1000)
         readings.append(stats(page))
-        memory.append({role: resident_mib(demo.edge(role)[0]) for role in ("sender", "receiver")})
+        memory.append({role: resident_mib(demo.edge(role)) for role in ("sender", "receiver")})
     length = len(readings) // PARTS
     parts = [slice(i * length, (i + 1) * length) for i in range(PARTS)]
     for name in ("age_ms_p50", "age_ms_p95", "edge_ms_p50", "edge_ms_p95", "fps", "payload_kbps", "wire_kbps"):

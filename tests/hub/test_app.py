@@ -6,10 +6,11 @@ import urllib.request
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from telepresence.hub.app import HubConfig
-from telepresence.hub.limits import MAX_FAULTS
+from telepresence.hub.app import HubConfig, _Hub
+from telepresence.hub.connection import Connection
+from telepresence.hub.limits import MAX_FAULTS, TokenBucket
 from telepresence.hub.messages import MAX_MESSAGE_BYTES, IceServer
-from tests.hub.running import SDP, closed, hear, hub, join, raw, say, token
+from tests.hub.running import SDP, SECRET, closed, hear, hub, join, raw, say, token
 
 OFFER = {"kind": "offer", "session": 1, "sdp": SDP}
 
@@ -229,6 +230,29 @@ def test_a_resume_keeps_the_id_and_replaces_the_old_connection_without_the_other
             await say(a, type="relay", to=bob["id"], payload=OFFER)
             assert (await hear(again))["type"] == "arrived"
             assert (await hear(again))["payload"] == OFFER
+
+    asyncio.run(main())
+
+
+def test_a_replaced_connection_that_still_speaks_leaves_its_successor_alone():
+    def joining(**fields):
+        standard = {"type": "join", "protocol": 1, "token": token(), "room": "den", "name": "", "schemas": [1]}
+        return json.dumps(standard | fields)
+
+    async def main():
+        served = _Hub(HubConfig(SECRET))
+        old, new, other = (Connection(None, "", TokenBucket(9, 9, updated=0)) for _ in range(3))
+        served._handle(old, joining())
+        served._handle(new, joining(resume=json.loads(old._outbox[0])["resume"]))
+        served._handle(other, joining())
+        assert old.ending == "replaced"
+        before = list(other._outbox), list(new._outbox)
+        for late in ({"type": "leave"}, {"type": "relay", "to": other.seat[1], "payload": OFFER}):
+            served._handle(old, json.dumps(late))
+        served._gone(old)
+        assert (list(other._outbox), list(new._outbox)) == before
+        served._handle(new, json.dumps({"type": "leave"}))
+        assert json.loads(other._outbox[-1])["type"] == "left"
 
     asyncio.run(main())
 

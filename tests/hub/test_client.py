@@ -111,6 +111,7 @@ def test_a_hub_with_a_new_secret_ends_the_client_with_a_token_error():
         async with hub(first.port, secret=b"another secret of a hub"), ada:
             with pytest.raises(TokenError):
                 await a.next_of(Joined)
+            assert not ada.connected
 
     asyncio.run(main())
 
@@ -165,6 +166,7 @@ def test_the_same_participant_joining_elsewhere_ends_the_first_client():
             assert (await a.next_of(Refused)).code == "replaced"
             with pytest.raises(RoomError, match="another connection"):
                 await a.next()
+            assert not ada.connected
             await twin.close()
 
     asyncio.run(main())

@@ -128,6 +128,8 @@ def test_a_join_with_one_thing_wrong_is_refused(change):
         {"sdp": ""},
         {"sdp": None},
         {"sdp": "v=0\0"},
+        *({"sdp": f"v=0\r\ns=-{separator}m=video 9 x 96\r\n"} for separator in ("\r", "\x85", "\u2028", "\u2029")),
+        *({"sdp": f"v=0\r\ns=-{separator}m=video 9 x 96\r\n"} for separator in "\v\f\x1c\x1d\x1e"),
         {"sdp": "\udfff"},
         {"sdp": "v" * (MAX_SDP_BYTES + 1)},
         {"sdp": "é" * (MAX_SDP_BYTES // 2 + 1)},

@@ -72,9 +72,18 @@ class Pair:
     seen_a: Seen
     seen_b: Seen
     relayed: list[Payload]
+    new_a: Callable[[], Peer]
+
+    def restart_a(self) -> Peer:
+        """As if a's process had been started anew: it waits for an offer, and nobody was told."""
+        self.a.close()
+        self.a = self.new_a()
+        return self.a
 
     async def connected(self) -> None:
+        """Wait until both are, and the first ping is on its way, so that motion can be sent."""
         await until(lambda: self.a.state is State.CONNECTED and self.b.state is State.CONNECTED)
+        await until(lambda: all(p.session and not p.session.channels._motion.bufferedAmount for p in (self.a, self.b)))
 
 
 @contextlib.asynccontextmanager
@@ -92,11 +101,16 @@ async def pair(folder: Path, ours_a: Ours | None = None, ours_b: Ours | None = N
         return relay
 
     cache_a, cache_b = AvatarCache(folder / "a"), AvatarCache(folder / "b")
-    peers["a"] = Peer("b", ours_a or Ours(None, cache=cache_a), relay_to("b"), seen_a)
+
+    def new_a() -> Peer:
+        peers["a"] = Peer("b", ours_a or Ours(None, cache=cache_a), relay_to("b"), seen_a)
+        return peers["a"]
+
+    new_a()
     peers["b"] = Peer("a", ours_b or Ours(None, cache=cache_b), relay_to("a"), seen_b)
     peers["a"].start()
     try:
-        yield Pair(peers["a"], peers["b"], seen_a, seen_b, relayed)
+        yield Pair(peers["a"], peers["b"], seen_a, seen_b, relayed, new_a)
     finally:
         peers["a"].close()
         peers["b"].close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -10,9 +12,9 @@ import numpy as np
 import pytest
 
 from telepresence.avatar.samples import sample_motion
-from telepresence.errors import InputError, MediaError
+from telepresence.errors import InputError, MediaError, TelepresenceError
 from telepresence.media import read_frames
-from telepresence.rtc.camera import file_source, kind_of, sample_source
+from telepresence.rtc.camera import Source, file_source, kind_of, sample_source
 from telepresence.rtc.landmarker import REST_EVERY_US, CameraPicture, Landmarker, MotionMaker, Tracked
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
@@ -119,20 +121,62 @@ def test_a_face_becomes_motion_and_its_absence_rare_rest(faces: Path) -> None:
         maker.close()
 
 
-def test_pictures_of_any_size_are_survived() -> None:
+@pytest.fixture(scope="module")
+def maker() -> Iterator[MotionMaker]:
+    made = MotionMaker()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 4000, 3), (2, 5000, 3), (5000, 1, 3), (4, 4), (4, 4, 4), (0, 0, 3)])
+def test_pictures_of_any_size_are_survived(maker: MotionMaker, shape: tuple[int, ...]) -> None:
+    with contextlib.suppress(TelepresenceError, ValueError):  # what the worker takes as one picture lost
+        assert not maker(CameraPicture(np.zeros(shape, np.uint8), 7)).face
+    assert not maker(CameraPicture(np.zeros((64, 64, 3), np.uint8), 8)).face
+
+
+def test_the_worker_goes_on_after_a_picture_that_is_none(caplog: pytest.LogCaptureFixture) -> None:
     box: Mailbox[Tracked] = Mailbox()
+    taken: Mailbox[bool] = Mailbox()
+
+    class Nonsense:
+        def to_ndarray(self, **options: str) -> None:
+            taken.put(True)
+            raise RuntimeError("no picture")
+
     worker = Landmarker(box.put)
     worker.start()
     try:
-        for shape in ((1, 1, 3), (2, 5000, 3), (4, 4)):
-            worker.mailbox.put(CameraPicture(np.zeros(shape, np.uint8), now_us()))
-            box.take(0.3)
-        worker.mailbox.put(CameraPicture("nonsense", now_us()))
+        worker.mailbox.put(CameraPicture(Nonsense(), now_us()))
+        assert taken.take(20)  # not replaced by the next
         worker.mailbox.put(CameraPicture(np.zeros((64, 64, 3), np.uint8), now_us()))
         assert box.take(10) is not None
     finally:
         worker.close()
     assert not worker._thread.is_alive()
+    assert "could not be used" in caplog.text
+
+
+def test_a_camera_that_stays_away_is_spoken_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("telepresence.rtc.camera.RETRY_S", 0)
+    done: Mailbox[bool] = Mailbox()
+    tries = itertools.count(1)
+
+    def produce(source: Source) -> Iterator[None]:
+        attempt = next(tries)
+        if attempt == 5:
+            yield
+        if attempt == 8:
+            done.put(True)
+        raise MediaError("unplugged")
+
+    source = Source("device", produce, lambda running: None)
+    source.start()
+    assert done.take(10)
+    source.close()
+    assert [record.getMessage() for record in caplog.records] == ["camera: unplugged"] * 2  # before and after it ran
 
 
 def test_a_sender_that_never_saw_a_face_sends_rest() -> None:
@@ -144,3 +188,11 @@ def test_a_sender_that_never_saw_a_face_sends_rest() -> None:
         assert encode(tracked.packet)
     finally:
         maker.close()
+
+
+def test_a_missing_file_and_a_photo_are_no_cameras(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nosuch\.mp4: there is no such file"):
+        kind_of(str(tmp_path / "nosuch.mp4"))
+    (tmp_path / "still.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(MediaError, match=r"still\.jpg: a photo does not move"):
+        file_source(tmp_path / "still.jpg", lambda picture: None, lambda running: None)

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from telepresence.hub.messages import MAX_SESSION, Payload
 from telepresence.rtc import channels, peer
 from telepresence.rtc.cache import AvatarCache
 from telepresence.rtc.channels import MAX_VIOLATIONS
+from telepresence.rtc.hello import Want
 from telepresence.rtc.monotonic import now_us
-from telepresence.rtc.peer import Ours, State
+from telepresence.rtc.peer import Ours, Peer, State
 from telepresence.rtc.transfer import offer_of
-from tests.rtc.pair import Pair, packet, pair, run, until
+from tests.rtc.pair import Pair, Seen, packet, pair, run, until
 
 
 def test_motion_arrives_and_ages_are_comparable(tmp_path: Path) -> None:
@@ -27,7 +29,7 @@ def test_motion_arrives_and_ages_are_comparable(tmp_path: Path) -> None:
             await until(lambda: bool(both.seen_b.motion))
             received, arrived_us = both.seen_b.motion[0]
             assert (received.sequence, received.capture_us) == (sent.sequence, sent.capture_us)
-            assert abs(both.b.clock.offset_us) < 50_000  # one machine, one clock
+            assert abs(both.b.clock.offset_us) <= both.b.clock.rtt_us / 2 + 1  # one machine, one clock
             assert arrived_us >= sent.capture_us
             assert both.a.counters.sent == 1
             assert both.b.counters.payload_received_bytes > 100
@@ -96,18 +98,19 @@ def test_silence_leads_to_a_new_connection(tmp_path: Path, monkeypatch: pytest.M
         async with pair(tmp_path, Ours(os.urandom(9_000), cache=AvatarCache(tmp_path / "a"))) as both:
             await both.connected()
             await until(lambda: bool(both.seen_b.avatars))
+            first = both.relayed[0].session
             silence(both)
             await until(lambda: both.a.state is not State.CONNECTED)
             await both.connected()
             assert both.a.rebuilds == 1
             assert both.a.session is not None
             assert both.b.session is not None
-            assert both.a.session.number == both.b.session.number >= 2
+            assert both.a.session.number == both.b.session.number > first
             both.seen_b.motion.clear()
             assert both.a.send_motion(packet(1))
             await until(lambda: bool(both.seen_b.motion))
             assert len(both.seen_b.avatars) == 1  # known from before
-            stale = next(p for p in both.relayed if p.kind == "answer" and p.session == 1)
+            stale = next(p for p in both.relayed if p.kind == "answer" and p.session == first)
             both.a.on_payload(stale)
             await asyncio.sleep(0.05)
             assert both.a.state is State.CONNECTED
@@ -121,13 +124,138 @@ def test_silence_of_one_direction_is_noticed_by_the_answerer(tmp_path: Path, mon
     async def test() -> None:
         async with pair(tmp_path) as both:
             await both.connected()
-            first = both.b.session
-            assert first is not None
-            both.b._lose()  # as after three heartbeats without a sign of life at b alone
-            both.b._run(both.b._ask_again(first.number))
-            await until(lambda: both.a.session is not None and both.a.session.number == 2)
+            first = both.relayed[0].session
+            both.b.on_silence()  # as after three heartbeats without a sign of life at b alone
+            await until(lambda: both.a.session is not None and both.a.session.number > first)
             await both.connected()
-            assert any(p.kind == "bye" for p in both.relayed)
+            assert Payload("bye", first) in both.relayed
+            assert both.a.rebuilds == both.b.rebuilds == 1
+
+    run(test)
+
+
+def test_a_new_offer_ends_the_connection_before_it_at_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            offer = both.relayed[0]
+            both.b.on_payload(Payload("offer", offer.session + 1, offer.sdp))  # which nobody will ever connect to
+            assert both.b.state is State.LOST
+            assert both.b.rebuilds == 1
+            assert not both.b.send_motion(packet(1))
+            await until(
+                lambda: Payload("answer", offer.session + 1) in [Payload(p.kind, p.session) for p in both.relayed]
+            )
+            assert both.b.state is State.LOST
+            assert not both.b.send_motion(packet(2))
+            assert both.b.counters.skipped == 0
+
+    run(test)
+
+
+def test_nothing_counts_before_hello(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            monkeypatch.setattr(both.a, "on_open", lambda: None)
+            await until(lambda: both.a.state is State.CONNECTED)  # b greets
+            assert both.a.session is not None
+            channels = both.a.session.channels
+            await until(lambda: channels.send_motion(packet(1)))  # the first ping may be in its way
+            await until(lambda: both.b.counters.received == 1)
+            channels.send_control(Want("0" * 64, 0))
+            await until(lambda: both.b.counters.violations == 1)
+            assert both.b.state is State.CONNECTING
+            assert not both.seen_b.motion
+            assert not both.b.send_motion(packet(1))
+            assert (both.b.counters.sent, both.b.counters.skipped, both.b.dropped) == (0, 0, 0)
+
+    run(test)
+
+
+def test_motion_is_of_the_highest_common_schema(tmp_path: Path) -> None:
+    async def test() -> None:
+        ours = [Ours(None, schemas=schemas, cache=AvatarCache(tmp_path)) for schemas in ((1, 7, 9), (9, 7, 8))]
+        async with pair(tmp_path, *ours) as both:
+            await both.connected()
+            assert both.a.schema == both.b.schema == 9
+            assert not both.a.send_motion(packet(1))  # of schema 1
+            assert both.a.session is not None
+            assert both.a.session.channels.send_motion(packet(1))
+            await until(lambda: both.b.counters.violations == 1)
+            assert not both.seen_b.motion
+
+    run(test)
+
+
+def test_both_may_offer_at_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            both.b.start()
+            await both.connected()
+            await until(lambda: len(both.relayed) >= 3)
+            assert both.a.session is not None
+            assert both.b.session is not None
+            assert both.a.session.number == both.b.session.number
+
+    run(test)
+
+
+@pytest.mark.parametrize("behind_us", [0, 1 << 50])
+def test_a_participant_who_starts_anew_is_not_taken_for_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind_us: int
+) -> None:
+    monkeypatch.setattr(peer, "RETRY_S", (0.02, 0.1))
+    monkeypatch.setattr(channels, "HEARTBEAT_S", 0.1)
+
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            silence(both)
+            monkeypatch.setattr(peer, "_EPOCH_US", peer._EPOCH_US - behind_us)  # on a machine whose clock is behind
+            fresh = both.restart_a()
+            fresh.start()
+            await until(lambda: both.b.state is State.LOST)
+            await both.connected()
+            assert both.b.rebuilds == 1
+
+    run(test)
+
+
+def test_a_bye_makes_whoever_waits_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One side has forgotten the other and waits for its offer, the other waits for one too."""
+    monkeypatch.setattr(peer, "RETRY_S", (0.02, 0.1))
+
+    async def test() -> None:
+        async with pair(tmp_path) as both:
+            await both.connected()
+            both.restart_a()
+            assert both.b.session is not None
+            both.b.session.lost.set()
+            await until(lambda: both.b.state is State.LOST)
+            await both.connected()
+
+    run(test)
+
+
+def test_a_bye_is_noticed_while_an_answer_is_waited_for(tmp_path: Path) -> None:
+    relayed: list[Payload] = []
+
+    async def relay(payload: Payload) -> bool:
+        relayed.append(payload)
+        return True
+
+    async def test() -> None:
+        asked = Peer("b", Ours(None, cache=AvatarCache(tmp_path)), relay, Seen())
+        asked.start()
+        await until(lambda: len(relayed) == 1)
+        asked.on_payload(Payload("bye", relayed[0].session - 1))  # of an older one
+        asked.on_payload(Payload("bye", relayed[0].session))
+        await until(lambda: len(relayed) == 2, peer.ANSWER_S / 2)
+        assert [p.kind for p in relayed] == ["offer", "offer"]
+        assert relayed[1].session > relayed[0].session
+        asked.close()
+        asked.on_payload(Payload("offer", MAX_SESSION, relayed[0].sdp))  # after its end
+        assert asked.session is None
 
     run(test)
 
@@ -248,16 +376,15 @@ def test_a_version_that_does_not_fit_is_refused_with_the_reason(
     "sdp", ["", "nonsense", "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "v=0\r\nm=application x x x\r\n"]
 )
 def test_an_offer_that_cannot_be_used_is_ignored(tmp_path: Path, sdp: str) -> None:
-    from telepresence.hub.messages import Payload
-
     async def test() -> None:
         async with pair(tmp_path) as both:
             await both.connected()
             assert both.b.session is not None
             both.b.on_payload(Payload("offer", 0, sdp))  # stale: not even looked at
             assert both.b.state is State.CONNECTED
-            both.b.on_payload(Payload("offer", 9, sdp))
-            await until(lambda: both.b.state is State.LOST)
+            both.b.on_payload(Payload("offer", both.b.session.number + 1, sdp))
+            assert both.b.state is State.LOST
             assert both.b.reason == ""
+            await both.connected()  # asked for by b
 
     run(test)

@@ -98,3 +98,21 @@ def test_the_whole_avatar_goes_on_where_its_first_reference_was() -> None:
     after = Puppet(avatar, before)
     assert np.array_equal(after._shown, before._shown)
     assert after._retarget is before._retarget
+
+
+def test_somebody_who_sits_elsewhere_after_a_pause_is_calibrated_anew() -> None:
+    puppet = Puppet(sample_avatar())
+    for n, packet in enumerate(motions()):
+        puppet.on_motion(packet, n * STEP)
+        puppet.keypoints(n * STEP)
+    later = 200 * STEP
+    moved = []
+    for n, packet in enumerate(motions()):
+        pose = replace(packet.motion.pose, translation=packet.motion.pose.translation + np.float32(0.5))
+        packet = replace(packet, motion=replace(packet.motion, pose=pose))
+        puppet.on_motion(packet, later + n * STEP)
+        shown = puppet.keypoints(later + n * STEP)
+        assert shown is not None
+        moved.append(shown)
+    offset = np.abs((moved[-1] - rest_of(puppet))[:, :2].mean(0))
+    assert offset.max() < 0.25  # half the way that the head has really moved, and less

@@ -1,0 +1,123 @@
+"""The render worker, with an engine that draws nothing: whose avatar is shown, and when it is taken back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from telepresence.avatar.samples import sample_avatar_bytes, sample_motion
+from telepresence.rtc.mailbox import Mailbox
+from telepresence.rtc.renderer import BLANK, Picture, Renderer
+
+WHO = "somebody"
+SIZE = 64
+
+
+class White:
+    """In place of an engine."""
+
+    size = SIZE
+
+    def prepare(self, avatar: object) -> object:
+        return avatar
+
+    def render(self, prepared: object, keypoints: object) -> np.ndarray:
+        return np.full((SIZE, SIZE, 4), 255, np.uint8)
+
+    def close(self) -> None:
+        pass
+
+
+class Told:
+    """What a renderer has told, newest first out."""
+
+    def __init__(self) -> None:
+        self.pictures: Mailbox[Picture] = Mailbox()
+        self.avatars: Mailbox[tuple[str, str | None]] = Mailbox()
+
+    def picture(self) -> int:
+        """The grey level of the next picture."""
+        picture = self.pictures.take(10)
+        assert picture is not None, "no picture"
+        assert picture.rgb is not None
+        return int(picture.rgb.mean())
+
+    def problem(self) -> str | None:
+        told = self.avatars.take(10)
+        assert told is not None, "nothing was said of the avatar"
+        assert told[0] == WHO
+        return told[1]
+
+
+@contextlib.contextmanager
+def rendering() -> Iterator[tuple[Renderer, Told]]:
+    told = Told()
+    engine: Any = White()
+    renderer = Renderer(engine, told.pictures.put, lambda who, what: told.avatars.put((who, what)), keep_rgb=True)
+    renderer.start()
+    try:
+        yield renderer, told
+    finally:
+        renderer.close()
+
+
+@pytest.fixture(scope="module")
+def whole() -> bytes:
+    return sample_avatar_bytes()
+
+
+def test_the_beginning_of_an_avatar_is_shown_and_the_whole_reported(whole: bytes) -> None:
+    with rendering() as (renderer, told):
+        renderer.put_avatar(WHO, whole[:150_000], False)
+        renderer.put(WHO, sample_motion()[0], None)
+        assert told.picture() == 255
+        renderer.put_avatar(WHO, whole, True)
+        assert told.problem() is None
+
+
+def test_a_beginning_that_is_taken_back_is_shown_no_more_and_said(whole: bytes) -> None:
+    with rendering() as (renderer, told):
+        renderer.put_avatar(WHO, whole[:150_000], False)
+        assert told.picture() == 255
+        renderer.put_avatar(WHO, b"", False)
+        assert "not arrived whole" in str(told.problem())
+        while told.picture() != BLANK:  # one may have been under way
+            pass
+        renderer.put(WHO, sample_motion()[0], None)
+        renderer.put_avatar(WHO, whole, True)  # it has come after all
+        assert told.problem() is None
+        assert told.picture() == 255
+
+
+def test_a_whole_avatar_that_is_damaged_takes_its_beginning_with_it(whole: bytes) -> None:
+    with rendering() as (renderer, told):
+        renderer.put_avatar(WHO, whole[:150_000], False)
+        assert told.picture() == 255
+        renderer.put_avatar(WHO, whole[:-1000] + bytes(1000), True)
+        assert "cannot be used" in str(told.problem())
+        while told.picture() != BLANK:
+            pass
+
+
+def test_a_whole_avatar_is_not_taken_back_with_what_came_after_it(whole: bytes) -> None:
+    with rendering() as (renderer, told):
+        renderer.put_avatar(WHO, whole, True)
+        assert told.problem() is None
+        assert told.picture() == 255
+        renderer.put_avatar(WHO, b"", False)
+        assert told.problem() is not None
+        renderer.put(WHO, sample_motion()[0], None)
+        assert told.picture() == 255
+
+
+def test_who_has_left_is_not_brought_back(whole: bytes) -> None:
+    with rendering() as (renderer, told):
+        renderer.put_avatar(WHO, whole, True)
+        assert told.problem() is None
+        renderer.remove(WHO)
+        renderer.put_avatar(WHO, b"", False)
+        assert WHO not in renderer._stages
