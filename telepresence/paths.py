@@ -1,4 +1,4 @@
-"""What a command writes is looked at before its work starts: whether it can be written, and that it is not its input."""
+"""Looks at what a command is to write before its work starts: it can be written, and it is not its own input."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from telepresence.runtime.openvino import OpenVino
 from tests.runtime import tiny
 
 NAMES = [
-    "python", "packages", "engine", "runtimes", "gpu", "browser", "camera", "udp", "port", "hub port", "video", "page", "cache",
-    "disk",
+    "python", "packages", "engine", "runtimes", "gpu", "browser", "camera", "udp", "port", "hub port",
+    "video", "page", "cache", "disk",
 ]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def test_an_input_is_never_written_over(source: Path, tmp_path: Path) -> None:
 def test_two_outputs_are_two_files(source: Path, tmp_path: Path) -> None:
     (tmp_path / "there").symlink_to(tmp_path)
     for same in (tmp_path / "new", tmp_path / "there" / "new"):
-        with pytest.raises(InputError, match="--json .*--out is to be written there"):
+        with pytest.raises(InputError, match=r"--json .*--out is to be written there"):
             refuse_overwriting({"--out": tmp_path / "new", "--json": same}, (source,))
 
 
@@ -42,7 +42,7 @@ def test_earlier_files_and_what_was_not_given_are_no_reason_to_refuse(source: Pa
 
 
 def test_a_place_that_cannot_be_written_is_said(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="the folder .*nowhere does not exist"):
+    with pytest.raises(InputError, match=r"the folder .*nowhere does not exist"):
         refuse_overwriting({"--out": tmp_path / "nowhere" / "out.mp4"}, (source,))
     with pytest.raises(InputError, match="that is a folder"):
         refuse_overwriting({"--out": tmp_path}, (source,))

@@ -73,7 +73,7 @@ class MotionMaker:
 
         self._tracker = LandmarkTracker()
         self._extractor = MotionExtractor(neutral)
-        self._fresh = lambda: MotionExtractor(neutral)
+        self._neutral = neutral
         self._seen_us: int | None = None
         self._epoch = epoch
         self._sequence = 0
@@ -87,7 +87,7 @@ class MotionMaker:
         points = self._tracker(rgb) if max(rgb.shape[:2]) <= MAX_SIDE else None
         if points is not None:
             if self._seen_us is not None and picture.capture_us - self._seen_us > FORGET_US:
-                self._extractor = self._fresh()
+                self._extractor = type(self._extractor)(self._neutral)
             self._seen_us = picture.capture_us
             self._last = self._extractor(to_square(points, rgb.shape[1], rgb.shape[0]))
             self._rested_us = None

@@ -50,10 +50,10 @@ class Puppet:
         if packet.rest:
             self._resting = True
             return
+        if self._heard_us is not None and now_us - self._heard_us > FORGET_US:
+            self._retarget.recalibrate()
         if self._resting:
             self._blend, self._last_us = 0.0, now_us
-            if self._heard_us is not None and now_us - self._heard_us > FORGET_US:
-                self._retarget.recalibrate()
         self._heard_us, self._resting, self._settled = now_us, False, False
         self._target = self._retarget(packet.motion, packet.capture_us)
 
