@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import util
 from pathlib import Path
 from typing import Any, Final
@@ -38,12 +39,11 @@ class OpenVino:
         """See Runtime.load."""
         telemetry.disable()
         try:
-            import openvino
             from openvino.frontend import FrontEndManager
 
             # Core.read_model would try every other format on a damaged file, and those write to stderr
             frontend = FrontEndManager().load_by_framework("onnx")
-            compiled = openvino.Core().compile_model(
+            compiled = _core().compile_model(
                 frontend.convert(frontend.load(str(path))),
                 "CPU",
                 {
@@ -60,6 +60,15 @@ class OpenVino:
             return _OpenVinoSession(self.name, compiled)
         except Exception as error:  # OpenVINO raises RuntimeError; a broken installation, ImportError or OSError
             raise EngineError(f"{self.name} cannot load {path.name}: {first_line(error)}") from error
+
+
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    """One for the process. With the last Core goes the CPU plugin, and leaves the main thread an alternate signal stack
+    that is no longer mapped: the next signal, a Ctrl-C, would kill the process without a word (2026.4, Linux)."""
+    import openvino
+
+    return openvino.Core()
 
 
 class _OpenVinoSession(BufferedSession):
