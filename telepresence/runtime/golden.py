@@ -27,7 +27,7 @@ from telepresence.runtime.graphs import EncodeInput, Graphs
 
 # Float arithmetic in another order moves a triangle's edge by a hair: single pixels may differ much, a picture may not.
 TOLERANCE: Final = 3  # grey levels
-MAX_BEYOND: Final = 0.004  # share of values that may differ by more than TOLERANCE; 0.0022 was seen on a textured portrait
+MAX_BEYOND: Final = 0.004  # share of values that may differ by more than TOLERANCE; a textured portrait had 0.0022
 MAX_MEAN: Final = 0.1  # grey levels, mean difference of a picture
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 
