@@ -26,7 +26,7 @@ _SIZE = click.Choice(["256", "512"])
 class _Group(click.Group):
     """Shows our own errors as one line, without a traceback, and ends with status 2."""
 
-    order: ClassVar[tuple[str, ...]] = ("demo", "enrol", "render", "hub", "join", "doctor", "engines")
+    order: ClassVar[tuple[str, ...]] = ("demo", "enrol", "render", "hub", "join", "doctor", "engines", "bench")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in self.order if name in self.commands]
@@ -207,6 +207,23 @@ def engines_bench(name: str, size: str, json_out: Path | None) -> None:
     click.echo(bench_text(figures))
     if json_out:
         write_bench(figures, json_out)
+
+
+@main.group()
+def bench() -> None:
+    """Measure the product on recorded clips."""
+
+
+@bench.command("wire")
+@click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--json", "json_out", type=_PATH, help="Write all figures to this file.")
+@click.option("--plot", "plot_out", type=_PATH, help="Draw rate against distortion, .png; needs matplotlib.")
+@click.option("--cache", type=_PATH, default=Path("out/landmarks"), show_default=True, help="Where landmarks are kept.")
+def bench_wire(clips: tuple[Path, ...], json_out: Path | None, plot_out: Path | None, cache: Path) -> None:
+    """What motion costs on the wire, and how true it stays."""
+    from telepresence.bench.wire import run_bench
+
+    click.echo(run_bench(clips, cache, json_out, plot_out))
 
 
 if __name__ == "__main__":

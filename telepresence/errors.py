@@ -8,6 +8,7 @@ TelepresenceError
 │   └── EngineError           an engine is missing or damaged, or no runtime can execute it
 ├── ProtocolError             remote input was refused; the call goes on
 │   ├── PacketError           bytes on a data channel are not a packet of a known version
+│   │   └── MissingReferenceError   a packet refers to a motion that this end does not hold
 │   ├── TransferError         an avatar transfer broke its own rules (size, hash, order)
 │   └── SignallingError       a signalling message is malformed, too large or out of turn
 └── RoomError                 the hub said no
@@ -48,6 +49,10 @@ class ProtocolError(TelepresenceError):
 
 class PacketError(ProtocolError):
     """Bytes on a data channel are not a packet of a known version."""
+
+
+class MissingReferenceError(PacketError):
+    """A packet refers to a motion that this end does not hold; the next acknowledgement tells the sender."""
 
 
 class TransferError(ProtocolError):

@@ -26,13 +26,13 @@ from telepresence.errors import FaceError, MediaError
 from telepresence.face.landmarks import LandmarkTracker
 from telepresence.face.motion import Motion, to_square
 from telepresence.face.retarget import Framing, Retarget
+from telepresence.face.smoothing import MotionSmoother
 from telepresence.face.tracking import MotionExtractor
 from telepresence.media import ClipInfo, clip_info, ended_early, is_photo, read_frames
 from telepresence.paths import refuse_overwriting, require_suffix
 from telepresence.runtime.engine import Engine, open_engine
 from telepresence.sinks.recording import VideoWriter
-from telepresence.wire.codec import MotionPacket, decode, encode
-from telepresence.wire.playout import Newest
+from telepresence.wire.codec import MotionDecoder, MotionEncoder
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int | None], None]
@@ -177,18 +177,19 @@ def render(
         EngineError: no such engine, or nothing to execute it with.
     """
     _check_paths(clip, out)
-    watch = _Stopwatch()
+    watch, encoder = _Stopwatch(), MotionEncoder()
     if clip.suffix.lower() == TRACK_SUFFIX:
-        info, sent = _from_track(clip)
+        info, sent = _from_track(clip, encoder)
     else:
-        info, sent = clip_info(clip), _from_clip(clip, avatar, watch)
+        info, sent = clip_info(clip), _from_clip(clip, avatar, encoder, watch)
     report = RenderReport(size=size, framing=framing, engine=engine)
     with open_engine(engine, size, runtime=runtime) as opened:
         opened.warm_up()
         report.engine, report.runtime = f"{opened.info.name} {opened.info.version}", opened.runtime_name
         with VideoWriter(out, size, info.fps) as writer:
             report.sound = info.has_sound and writer.add_sound(clip)
-            _receive(avatar, sent, opened, writer, Retarget(avatar.neutral, avatar.rest, framing), watch, report,
+            retarget = Retarget(avatar.neutral, avatar.rest, framing)
+            _receive(avatar, sent, encoder, opened, writer, retarget, watch, report,
                      lambda done: progress(done, info.frames) if progress else None)  # fmt: skip
             _judge(clip, info, report)
     report.seconds = info.duration_s or report.frames / info.fps
@@ -197,13 +198,12 @@ def render(
     return report
 
 
-def _from_clip(clip: Path, avatar: Avatar, watch: _Stopwatch) -> Iterator[_Sent]:
+def _from_clip(clip: Path, avatar: Avatar, encoder: MotionEncoder, watch: _Stopwatch) -> Iterator[_Sent]:
     """The sender's half: frames -> packets as bytes."""
-    extractor = MotionExtractor(neutral=avatar.neutral)
+    extractor, smooth = MotionExtractor(neutral=avatar.neutral), MotionSmoother()
     motion: Motion | None = None
     frames = read_frames(clip)
     with LandmarkTracker() as tracker:
-        sequence = 0
         while True:
             with watch("decode"):
                 frame = next(frames, None)
@@ -215,23 +215,26 @@ def _from_clip(clip: Path, avatar: Avatar, watch: _Stopwatch) -> Iterator[_Sent]
             with watch("motion"):
                 if landmarks is not None:
                     height, width = frame.picture.shape[:2]
-                    motion = extractor(to_square(landmarks, width, height))
+                    motion = smooth(extractor(to_square(landmarks, width, height)), frame.time_us)
                 if motion is not None:
-                    data = encode(MotionPacket(sequence, frame.time_us, motion, rest=landmarks is None))
+                    data = encoder.encode(frame.time_us, motion, rest=landmarks is None)
             yield _Sent(frame.time_us, data, landmarks is None)
-            sequence += 1
 
 
-def _from_track(path: Path) -> tuple[ClipInfo, Iterator[_Sent]]:
+def _from_track(path: Path, encoder: MotionEncoder) -> tuple[ClipInfo, Iterator[_Sent]]:
     track = load_track(path)
     count, period_s = len(track.packets), track.period_us / 1e6
-    sent = (_Sent(packet.capture_us, encode(packet), packet.rest) for packet in track.packets)
+    sent = (
+        _Sent(packet.capture_us, encoder.encode(packet.capture_us, packet.motion, rest=packet.rest), packet.rest)
+        for packet in track.packets
+    )
     return ClipInfo(0, 0, count / period_s, count, period_s), sent
 
 
 def _receive(
     avatar: Avatar,
     sent: Iterator[_Sent],
+    encoder: MotionEncoder,
     engine: Engine,
     writer: VideoWriter,
     retarget: Retarget,
@@ -239,16 +242,18 @@ def _receive(
     report: RenderReport,
     progress: Callable[[int], None],
 ) -> None:
-    """The receiver's half: packets as bytes -> pictures in the file."""
+    """The receiver's half: packets as bytes -> pictures in the file, and acknowledgements back to the encoder."""
     prepared = engine.prepare(avatar)
-    newest = Newest()
+    decoder = MotionDecoder()
     keypoints = retarget.at_rest()
     for one in sent:
         if one.data is not None:
             with watch("keypoints"):
-                packet = decode(one.data)
-                if isinstance(packet, MotionPacket) and newest.accept(packet) and not packet.rest:
-                    keypoints = retarget(packet.motion, packet.capture_us)
+                received = decoder.receive(one.data)
+                for packet in received if isinstance(received, tuple) else ():
+                    keypoints = keypoints if packet.rest else retarget(packet.motion, packet.capture_us)
+                if decoder.ack_due():
+                    encoder.acknowledge(decoder.ack())
             report.payload_bytes += len(one.data)
         with watch("engine"):
             picture = engine.render(prepared, keypoints)

@@ -50,6 +50,11 @@ class Retarget:
         placed = Motion(self._place(motion.pose, driver), motion.expression, motion.gaze, motion.schema)
         return keypoints(placed, self._neutral)
 
+    @property
+    def driver(self) -> Pose | None:
+        """The driver's rest pose as far as it is known; what puts the avatar where it rests."""
+        return self._driver
+
     def at_rest(self) -> Floats:
         """Keypoints (478, 3) of the avatar at rest, where nothing has come yet."""
         return self._rest.apply(self._neutral)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from aiortc import RTCDataChannel, RTCPeerConnection
 
-from telepresence.errors import ProtocolError
+from telepresence.errors import MissingReferenceError, ProtocolError
 from telepresence.rtc import hello, transfer
 from telepresence.rtc.monotonic import now_us
 from telepresence.wire import codec
@@ -64,11 +65,13 @@ class Counters:
     skipped: int = 0
     """Motion packets not sent because the transport still held an older one."""
     received: int = 0
-    """Motion packets received."""
+    """Messages with motion received; some carry two."""
     violations: int = 0
     """Messages that broke a rule."""
+    missing: int = 0
+    """Motion messages whose reference had not arrived; they break no rule."""
     payload_sent_bytes: int = 0
-    """On the motion channel, pings included."""
+    """On the motion channel, pings and acknowledgements included."""
     payload_received_bytes: int = 0
     """Likewise."""
 
@@ -80,7 +83,7 @@ class ChannelEvents(Protocol):
         """All three channels are open."""
 
     def on_motion(self, packet: codec.MotionPacket, now_us: int) -> None:
-        """A motion packet has arrived."""
+        """A motion packet has arrived, maybe for the second time."""
 
     def on_control(self, message: hello.Control) -> None:
         """A control message has arrived. May raise ProtocolError."""
@@ -105,6 +108,9 @@ class Channels:
         self._motion = pc.createDataChannel("motion", ordered=False, maxRetransmits=0, negotiated=True, id=MOTION_ID)
         self._control = pc.createDataChannel("control", negotiated=True, id=CONTROL_ID)
         self._avatar = pc.createDataChannel("avatar", negotiated=True, id=AVATAR_ID)
+        # Random, so that nobody takes this connection's packets for those of the one before.
+        self._encoder = codec.MotionEncoder(first_sequence=random.getrandbits(32))
+        self._decoder = codec.MotionDecoder()
         self._heard = False
         self._closed = False
         self._heartbeat: asyncio.Task[None] | None = None
@@ -120,11 +126,17 @@ class Channels:
         return all(c.readyState == "open" for c in (self._motion, self._control, self._avatar)) and not self._closed
 
     def send_motion(self, packet: codec.MotionPacket) -> bool:
-        """Send a motion packet unless the transport still holds an older one: it would only become stale."""
+        """Send motion unless the transport still holds an older one: it would only become stale.
+
+        The packet gets a sequence of this connection's own.
+        """
         if not self.open or self._motion.bufferedAmount > 0:
             self._counters.skipped += 1
             return False
-        self._send_motion_bytes(codec.encode(packet))
+        message = self._encoder.encode(
+            packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest, still=packet.still
+        )
+        self._send_motion_bytes(message)
         self._counters.sent += 1
         return True
 
@@ -186,16 +198,29 @@ class Channels:
         now = now_us()
         if isinstance(message, str):
             raise ProtocolError("text on the motion channel")
-        packet = codec.decode(message)
+        try:
+            received = self._decoder.receive(message)
+        except MissingReferenceError:
+            self._counters.missing += 1
+            received = ()
         self._heard = True
         self._counters.payload_received_bytes += len(message)
-        if isinstance(packet, codec.MotionPacket):
-            self._counters.received += 1
-            self._events.on_motion(packet, now)
-        elif isinstance(packet, codec.Ping):
-            self._send_motion_bytes(codec.encode(codec.Pong(packet.sequence, packet.sent_us, now)))
+        if isinstance(received, tuple):
+            self._on_packets(received, now)
+        elif isinstance(received, codec.Ack):
+            self._encoder.acknowledge(received)
+        elif isinstance(received, codec.Ping):
+            self._send_motion_bytes(codec.encode_ping(codec.Pong(received.sequence, received.sent_us, now)))
         else:
-            self._clock.pong(packet, now)
+            self._clock.pong(received, now)
+
+    def _on_packets(self, packets: tuple[codec.MotionPacket, ...], now: int) -> None:
+        """Hand motion on, the older first, and tell the sender what it may refer to from now on."""
+        self._counters.received += bool(packets)
+        if self._decoder.ack_due():
+            self._send_motion_bytes(codec.encode_ack(self._decoder.ack()))
+        for packet in packets:
+            self._events.on_motion(packet, now)
 
     def _on_control(self, message: bytes | str) -> None:
         parsed = hello.parse(message)
@@ -217,7 +242,7 @@ class Channels:
         while misses < MAX_MISSES:
             self._heard = False
             if self._motion.bufferedAmount == 0:
-                self._send_motion_bytes(codec.encode(self._clock.ping(now_us())))
+                self._send_motion_bytes(codec.encode_ping(self._clock.ping(now_us())))
             await asyncio.sleep(HEARTBEAT_S)
             misses = 0 if self._heard else misses + 1
         if not self._closed:

@@ -6,12 +6,14 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.errors import TelepresenceError
+from telepresence.face.basis import default_basis
 from telepresence.face.motion import Motion, Pose, to_square
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
@@ -56,7 +58,7 @@ class Tracked:
 def rest_motion() -> Motion:
     """Motion of a face at rest, for a sender that has not seen any."""
     pose = Pose(np.zeros(3, np.float32), np.zeros(2, np.float32), 0.5)
-    return Motion(pose, np.zeros(1, np.float32), np.zeros((2, 2), np.float32))
+    return Motion(pose, np.zeros(default_basis().size, np.float32), np.zeros((2, 2), np.float32))
 
 
 class MotionMaker:
@@ -69,11 +71,13 @@ class MotionMaker:
 
     def __init__(self, neutral: NDArray[np.float32] | None = None, epoch: int = 0) -> None:
         from telepresence.face.landmarks import LandmarkTracker
+        from telepresence.face.smoothing import MotionSmoother
         from telepresence.face.tracking import MotionExtractor
 
         self._tracker = LandmarkTracker()
         self._extractor = MotionExtractor(neutral)
-        self._neutral = neutral
+        self._fresh = partial(MotionExtractor, neutral)
+        self._smooth = MotionSmoother()
         self._seen_us: int | None = None
         self._epoch = epoch
         self._sequence = 0
@@ -87,9 +91,11 @@ class MotionMaker:
         points = self._tracker(rgb) if max(rgb.shape[:2]) <= MAX_SIDE else None
         if points is not None:
             if self._seen_us is not None and picture.capture_us - self._seen_us > FORGET_US:
-                self._extractor = type(self._extractor)(self._neutral)
+                self._extractor = self._fresh()
+                self._smooth.reset()
             self._seen_us = picture.capture_us
-            self._last = self._extractor(to_square(points, rgb.shape[1], rgb.shape[0]))
+            motion = self._extractor(to_square(points, rgb.shape[1], rgb.shape[0]))
+            self._last = self._smooth(motion, picture.capture_us)
             self._rested_us = None
             packet: MotionPacket | None = self._packet(picture.capture_us, rest=False)
         elif self._rested_us is None or picture.capture_us - self._rested_us >= REST_EVERY_US:

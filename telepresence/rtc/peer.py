@@ -24,9 +24,9 @@ from telepresence.rtc.hello import PROTOCOL, Control, Hello, Refuse, Want, commo
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.session import Session
 from telepresence.rtc.transfer import Acknowledgement, Data, Offer, offer_of
+from telepresence.wire.arrival import Arrivals
 from telepresence.wire.clock import ClockOffset
 from telepresence.wire.codec import SCHEMAS, MotionPacket
-from telepresence.wire.playout import Newest
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,6 @@ class Peer:
         self.reason = ""
         self.counters = Counters()
         self.clock = ClockOffset()
-        self.dropped = 0
         self.rebuilds = 0
         self.wire_sent_bytes = 0
         self.wire_received_bytes = 0
@@ -121,7 +120,7 @@ class Peer:
         self._closed = False
         self._offers = False
         self._number = 0
-        self._playout = Newest()
+        self._arrivals = Arrivals()
         self._greeted = asyncio.Event()
         self.exchange = AvatarExchange(
             ours.avatar,
@@ -135,6 +134,11 @@ class Peer:
     def session(self) -> Session | None:
         """The present connection."""
         return self._session
+
+    @property
+    def dropped(self) -> int:
+        """Motion packets that came too late, out of all reason, or never, over all connections."""
+        return self._arrivals.counts.dropped
 
     def start(self) -> None:
         """Offer now, whatever there was before, and keep the connection up from now on."""
@@ -258,7 +262,7 @@ class Peer:
         self._number = _next_number(self._number) if offer is None else offer.session
         self._greeted = asyncio.Event()
         self.schema = None
-        self._playout = Newest()
+        self._arrivals = Arrivals(self._arrivals.counts)
         self.clock = ClockOffset()  # the other process may be another one, or its machine have slept
         self._session = Session(self._number, self.servers, self, self.counters, self.clock)
         return self._session
@@ -304,10 +308,7 @@ class Peer:
             return  # overtook its hello, or comes after its end
         if packet.motion.schema != self.schema:
             raise ProtocolError("motion of another schema than agreed")
-        before = self._playout.dropped
-        newest = self._playout.accept(packet)
-        self.dropped += self._playout.dropped - before
-        if newest:
+        if self._arrivals.accept(packet, now_us):
             self._events.on_peer_motion(self, packet, now_us)
 
     def on_control(self, message: Control) -> None:

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from telepresence.errors import AvatarError, TelepresenceError
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.puppet import Puppet
 from telepresence.wire.codec import MotionPacket
+from telepresence.wire.playout import Playout
 
 if TYPE_CHECKING:
     from telepresence.runtime.engine import Engine, Prepared
@@ -50,14 +51,16 @@ class Picture:
 class _Stage:
     """What the worker knows of one participant."""
 
+    playout: Playout = field(default_factory=lambda: Playout(forget=True))
+    """Outlives the avatar that it moves."""
     puppet: Puppet | None = None
     prepared: Prepared | None = None
-    arrived: tuple[MotionPacket, int | None] | None = None
+    arrived: bool = False
+    offset_us: int | None = None
+    """Our clock less the sender's, as last known."""
     avatar: bytes = b""
     provisional: bool = False
     overtaken: int = 0
-    capture_us: int | None = None
-    lost: bool = False
     blank: bool = False
 
 
@@ -94,11 +97,14 @@ class Renderer:
         self._worker.start()
 
     def put(self, participant: str, packet: MotionPacket, capture_us: int | None) -> None:
-        """The newest motion of a participant; `capture_us` on our clock, if that is known."""
+        """Motion of a participant; `capture_us` on our clock, if that is known."""
         with self._changed:
             stage = self._stages.setdefault(participant, _Stage())
-            stage.overtaken += stage.arrived is not None
-            stage.arrived = (packet, capture_us)
+            if not stage.playout.receive(packet, now_us()):
+                return
+            stage.offset_us = None if capture_us is None else capture_us - packet.capture_us
+            stage.overtaken += stage.arrived
+            stage.arrived = True
             self._changed.notify()
 
     def put_avatar(self, participant: str, data: bytes, whole: bool) -> None:
@@ -120,7 +126,7 @@ class Renderer:
         """Let a participant's avatar come to rest."""
         with self._changed:
             if participant in self._stages:
-                self._stages[participant].lost = True
+                self._stages[participant].playout.link_lost()
                 self._changed.notify()
 
     def remove(self, participant: str) -> None:
@@ -217,7 +223,7 @@ class Renderer:
             if stage.puppet is None:
                 continue
             due_us = stage.puppet.due_us()
-            if stage.arrived or stage.lost or (due_us is not None and due_us <= now):
+            if stage.arrived or (due_us is not None and due_us <= now):
                 ready.append((participant, stage))
             elif due_us is not None:
                 sleep_us = min(sleep_us, due_us - now)
@@ -225,24 +231,16 @@ class Renderer:
 
     def _draw(self, participant: str, stage: _Stage) -> None:
         with self._changed:
-            arrived, stage.arrived = stage.arrived, None
-            lost, stage.lost = stage.lost, False
+            stage.arrived = False
             puppet, prepared = stage.puppet, stage.prepared
             blank, stage.blank = stage.blank, False
+            started = now_us()
+            keypoints = puppet.keypoints(stage.playout, started) if puppet else None
+            capture_us = stage.playout.shown_capture_us
+            capture_us = None if capture_us is None or stage.offset_us is None else capture_us + stage.offset_us
         if blank:
             self._publish(self._blank(participant))
-        if puppet is None or prepared is None:
-            return
-        started = now_us()
-        capture_us = None
-        if lost:
-            puppet.on_link_lost()
-        if arrived:
-            packet, capture_us = arrived
-            puppet.on_motion(packet, started)
-            capture_us = None if packet.rest else capture_us
-        keypoints = puppet.keypoints(started)
-        if keypoints is None:
+        if keypoints is None or prepared is None:
             return
         rgba = self._engine.render(prepared, keypoints)
         i420, rgb = to_i420(rgba), rgba[..., :3].copy() if self._keep_rgb else None

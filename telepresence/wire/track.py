@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from telepresence.errors import MediaError, PacketError
-from telepresence.wire.codec import MAX_PACKET_BYTES, MotionPacket, decode, encode
+from telepresence.wire.packets import MAX_PACKET_BYTES, MotionPacket
+from telepresence.wire.plain import decode, encode
 
 MAGIC: Final = b"\x89MOTION\n"
 VERSION: Final = 1

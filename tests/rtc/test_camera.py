@@ -18,7 +18,8 @@ from telepresence.rtc.camera import Source, file_source, kind_of, sample_source
 from telepresence.rtc.landmarker import REST_EVERY_US, CameraPicture, Landmarker, MotionMaker, Tracked
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
-from telepresence.wire.codec import MotionPacket, decode, encode
+from telepresence.wire.codec import MotionPacket
+from telepresence.wire.plain import decode, encode
 
 
 @pytest.mark.parametrize("word", ["browser", "sample", "none"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 
 from telepresence.avatar.samples import sample_avatar, sample_motion
 from telepresence.face.motion import to_square
-from telepresence.rtc.puppet import GONE_US, Puppet
+from telepresence.rtc.puppet import MISSED_US, Puppet
+from telepresence.wire.packets import MotionPacket
+from telepresence.wire.playout import GONE_US, Playout
 
 STEP = 33_333
 
@@ -18,100 +21,154 @@ def motions() -> list:
 
 
 def rest_of(puppet: Puppet) -> np.ndarray:
-    return puppet._rest
+    return puppet._retarget.at_rest()
 
 
-def settle(puppet: Puppet, now: int) -> tuple[list[np.ndarray], int]:
-    """Ask as the worker does until it has settled."""
-    drawn = []
-    while (due := puppet.due_us()) is not None:
-        now = max(now, due)
-        keypoints = puppet.keypoints(now)
+class Stage:
+    """A puppet and what moves it, drawn as the worker does."""
+
+    def __init__(self, puppet: Puppet | None = None) -> None:
+        self.puppet = puppet or Puppet(sample_avatar())
+        self.playout = Playout(forget=True)
+        self.shown: list[np.ndarray] = []
+
+    def receive(self, packet: MotionPacket, now: int) -> np.ndarray | None:
+        self.wait_until(now)
+        self.playout.receive(packet, now)
+        return self.draw(now)
+
+    def draw(self, now: int) -> np.ndarray | None:
+        keypoints = self.puppet.keypoints(self.playout, now)
         if keypoints is not None:
-            drawn.append(keypoints)
-        assert len(drawn) < 200, "never comes to rest"
-    return drawn, now
+            self.shown.append(keypoints)
+        return keypoints
+
+    def play(self, packets: list[MotionPacket], start: int = 0) -> int:
+        """Each as it comes, 30 a second; returns when the last one came."""
+        for n, packet in enumerate(packets):
+            assert self.receive(at(packet, start + n * STEP), start + n * STEP) is not None
+        return start + (len(packets) - 1) * STEP
+
+    def wait_until(self, end: int) -> None:
+        """Draw whenever the puppet wants to."""
+        while (due := self.puppet.due_us()) is not None and due < end:
+            self.draw(due)
+
+    def settle(self) -> int:
+        """Draw until nothing moves any more; returns when that was."""
+        now = 0
+        while (due := self.puppet.due_us()) is not None:
+            now = due
+            self.draw(now)
+            assert len(self.shown) < 1000, "never comes to rest"
+        return now
+
+
+def at(packet: MotionPacket, capture_us: int) -> MotionPacket:
+    return replace(packet, sequence=capture_us // STEP, capture_us=capture_us)
+
+
+def aside(packet: MotionPacket) -> MotionPacket:
+    """Of somebody who sits elsewhere."""
+    pose = replace(packet.motion.pose, translation=packet.motion.pose.translation + np.float32(0.5))
+    return replace(packet, motion=replace(packet.motion, pose=pose))
+
+
+def steps(shown: list[np.ndarray]) -> list[float]:
+    return [float(np.abs(b - a).max()) for a, b in itertools.pairwise(shown)]
 
 
 def test_before_any_motion_the_avatar_is_at_rest_where_it_was_enrolled() -> None:
     avatar = sample_avatar()
-    puppet = Puppet(avatar)
-    (drawn,), _ = settle(puppet, 0)
+    stage = Stage(Puppet(avatar))
+    stage.settle()
     first = avatar.references[0]
     enrolled = to_square(first.landmarks, first.side, first.side)
+    (drawn,) = stage.shown
     assert np.abs(drawn[:, :2] - enrolled[:, :2]).mean() < 0.03
 
 
-def test_every_packet_is_drawn_once() -> None:
-    puppet = Puppet(sample_avatar())
-    settle(puppet, 0)
-    for n, packet in enumerate(motions()):
-        now = 1_000_000 + n * STEP
-        puppet.on_motion(packet, now)
-        assert puppet.keypoints(now) is not None
-        assert puppet.keypoints(now + 1) is None
+def test_every_packet_is_drawn_at_once_and_a_missing_one_predicted() -> None:
+    stage = Stage()
+    stage.settle()
+    last = stage.play(motions(), 1_000_000)
+    assert len(stage.shown) == 1 + len(motions())  # and nothing in between
+    assert stage.puppet.due_us() == last + MISSED_US
+    before = stage.shown[-1]
+    predicted = stage.draw(last + MISSED_US)
+    assert predicted is not None
+    assert not np.array_equal(predicted, before)
 
 
 def test_the_way_from_rest_to_motion_has_no_jump() -> None:
-    puppet = Puppet(sample_avatar())
-    settle(puppet, 0)
-    shown = [rest_of(puppet)]
-    for n, packet in enumerate(motions()[30:60]):
-        puppet.on_motion(packet, 1_000_000 + n * STEP)
-        keypoints = puppet.keypoints(1_000_000 + n * STEP)
-        assert keypoints is not None
-        shown.append(keypoints)
-    assert np.array_equal(shown[0], shown[1])  # begins where it was
-    assert not np.array_equal(shown[1], shown[-1])
+    stage = Stage()
+    stage.settle()
+    stage.play(motions()[30:60], 1_000_000)
+    largest = max(steps(stage.shown[20:]))
+    assert max(steps(stage.shown[:10])) < 2 * largest
+    assert np.abs(stage.shown[1] - rest_of(stage.puppet)).max() < 0.1  # begins near where it was
+    assert np.abs(stage.shown[-1] - stage.shown[1]).max() > 0.02
 
 
 def test_without_packets_it_comes_to_rest_smoothly_and_then_costs_nothing() -> None:
-    puppet = Puppet(sample_avatar())
-    for n, packet in enumerate(motions()):
-        puppet.on_motion(packet, n * STEP)
-        puppet.keypoints(n * STEP)
-    last = 89 * STEP
-    assert puppet.keypoints(last + GONE_US) is None  # a pause is not yet the end
-    drawn, ended = settle(puppet, last)
+    stage = Stage()
+    last = stage.play(motions())
+    ended = stage.settle()
     assert last + GONE_US < ended < last + GONE_US + 3_000_000
-    away = [float(np.abs(k - rest_of(puppet)).max()) for k in drawn]
+    eased = stage.shown[-40:]
+    away = [float(np.abs(k - rest_of(stage.puppet)).max()) for k in eased]
     assert away == sorted(away, reverse=True)
-    assert away[-1] == 0
-    assert puppet.keypoints(ended + 10_000_000) is None
+    assert away[-1] < 0.01
+    assert max(steps(eased)) < 0.1
+    assert stage.draw(ended + 10_000_000) is None
 
 
 def test_a_sender_without_a_face_lets_it_rest_at_once() -> None:
-    puppet = Puppet(sample_avatar())
-    puppet.on_motion(motions()[0], 0)
-    puppet.on_motion(replace(motions()[1], rest=True), STEP)
-    drawn, ended = settle(puppet, STEP)
-    assert ended < GONE_US + 2_000_000
-    assert np.array_equal(drawn[-1], rest_of(puppet))
+    stage = Stage()
+    now = stage.play(motions()[:30])
+    stage.receive(at(replace(motions()[30], rest=True), now + STEP), now + STEP)
+    ended = stage.settle()
+    assert ended < now + GONE_US + 2_000_000
+    assert np.abs(stage.shown[-1] - rest_of(stage.puppet)).max() < 0.01
+
+
+def test_a_lost_link_lets_it_rest_at_once_and_the_next_stream_is_another() -> None:
+    stage = Stage()
+    now = stage.play(motions())
+    stage.playout.link_lost()
+    ended = stage.settle()
+    assert ended < now + GONE_US + 2_000_000
+    again = [replace(packet, sequence=n) for n, packet in enumerate(motions()[:10])]  # another clock, too
+    for packet in again:
+        assert stage.receive(packet, ended + 1_000_000 + packet.capture_us) is not None
+    assert stage.playout.dropped == 0
 
 
 def test_the_whole_avatar_goes_on_where_its_first_reference_was() -> None:
     avatar = sample_avatar()
-    before = Puppet(replace(avatar, references=avatar.references[:1]))
-    for n, packet in enumerate(motions()):
-        before.on_motion(packet, n * STEP)
-        before.keypoints(n * STEP)
-    after = Puppet(avatar, before)
-    assert np.array_equal(after._shown, before._shown)
-    assert after._retarget is before._retarget
+    stage = Stage(Puppet(replace(avatar, references=avatar.references[:1])))
+    now = stage.play(motions())
+    before, stage.puppet = stage.puppet, Puppet(avatar, stage.puppet)
+    assert stage.puppet._retarget is before._retarget
+    stage.draw(now + STEP)
+    assert steps(stage.shown)[-1] < 0.1
 
 
 def test_somebody_who_sits_elsewhere_after_a_pause_is_calibrated_anew() -> None:
-    puppet = Puppet(sample_avatar())
+    stage = Stage()
+    stage.play(motions())
+    stage.settle()
+    count = len(stage.shown)
+    stage.play([aside(packet) for packet in motions()], 200 * STEP)
+    resumed = stage.shown[count - 1 :]
+    offset = np.abs((resumed[-1] - rest_of(stage.puppet))[:, :2].mean(0))
+    assert offset.max() < 0.25  # half the way that the head has really moved, and less
+    assert max(steps(resumed[:10])) < 0.1  # and it did not jump there and back
 
-    def last_shown(start_us: int, aside: float) -> np.ndarray:
-        for n, packet in enumerate(motions()):
-            pose = packet.motion.pose
-            pose = replace(pose, translation=pose.translation + np.float32(aside))
-            puppet.on_motion(replace(packet, motion=replace(packet.motion, pose=pose)), start_us + n * STEP)
-            shown = puppet.keypoints(start_us + n * STEP)
-        assert shown is not None
-        return shown
 
-    before = last_shown(0, 0.0)
-    after = last_shown(200 * STEP, 0.5)
-    assert np.abs(after - before).max() < 0.02
+def test_a_short_pause_keeps_the_rest_pose() -> None:
+    stage = Stage()
+    now = stage.play(motions())
+    driver = stage.puppet._retarget.driver
+    stage.play(motions()[:10], now + GONE_US + 20 * STEP)
+    assert stage.puppet._retarget.driver is driver

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from telepresence.avatar.samples import sample_avatar_bytes, sample_motion
 from telepresence.rtc.mailbox import Mailbox
+from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.renderer import BLANK, Picture, Renderer
 
 WHO = "somebody"
@@ -121,3 +123,35 @@ def test_who_has_left_is_not_brought_back(whole: bytes) -> None:
         renderer.remove(WHO)
         renderer.put_avatar(WHO, b"", False)
         assert WHO not in renderer._stages
+
+
+def test_pictures_carry_their_capture_time_on_our_clock_and_go_on_without_packets(whole: bytes) -> None:
+    with rendering() as (renderer, told):
+        renderer.put_avatar(WHO, whole, True)
+        assert told.problem() is None
+        at_rest = told.pictures.take(10)
+        assert at_rest is not None
+        assert at_rest.capture_us is None
+        captured = now_us()
+        renderer.put(WHO, replace(sample_motion()[0], capture_us=captured + 77), captured)  # its clock is ahead
+        drawn = told.pictures.take(10)
+        assert drawn is not None
+        assert drawn.capture_us == captured
+        assert drawn.rendered_us >= captured
+        predicted = told.pictures.take(10)
+        assert predicted is not None
+        assert predicted.capture_us == captured  # as old as what it comes from
+        renderer.link_lost(WHO)
+        while (picture := told.pictures.take(10)) is not None and picture.capture_us is not None:
+            pass
+        assert picture is not None
+
+
+def test_another_avatar_goes_on_with_the_same_playout(whole: bytes) -> None:
+    with rendering() as (renderer, told):
+        renderer.put(WHO, sample_motion()[0], 0)
+        playout = renderer._stages[WHO].playout
+        renderer.put_avatar(WHO, whole, True)
+        assert told.problem() is None
+        assert renderer._stages[WHO].playout is playout
+        assert playout.begun == 1

@@ -14,7 +14,7 @@ from typing import Final
 from telepresence.avatar.file import load_bytes, unpack
 from telepresence.avatar.model import Avatar
 from telepresence.errors import MediaError
-from telepresence.wire.codec import MotionPacket
+from telepresence.wire.packets import MotionPacket
 from telepresence.wire.track import MAX_TRACK_BYTES, MotionTrack, unpack_track
 
 SAMPLE_AVATAR: Final = Path(__file__).with_name("astronaut.avatar")

@@ -22,7 +22,7 @@ from telepresence.face.landmarks import LandmarkTracker
 from telepresence.face.motion import Motion, Pose, rotation_matrix, rotation_vector, to_square
 from telepresence.face.tracking import MotionExtractor
 from telepresence.media import read_frames
-from telepresence.wire.codec import MotionPacket
+from telepresence.wire.packets import MotionPacket
 from telepresence.wire.track import MotionTrack, pack_track
 
 PORTRAIT: Final = (slice(0, 320), slice(65, 385))  # rows, columns: head and shoulders of the 512 x 512 picture

@@ -1,0 +1,264 @@
+"""What a bad network does to the motion shown: one clip's motion through a link model, on fake time, without sockets.
+
+`python -m telepresence.bench.link` prints the table of `docs/link.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from telepresence.bench.ends import Codec, HoldNewest, MotionCodec, PlainCodec, Shower
+from telepresence.bench.trace import POINTS, Source, Trace, fresh_after, in_outage, longest_freeze, stale_shown
+from telepresence.errors import PacketError
+from telepresence.face.basis import default_basis
+from telepresence.face.motion import keypoints
+from telepresence.rtc.link import Bursts, LinkConditions, LinkModel
+from telepresence.wire.packets import MotionPacket
+from telepresence.wire.playout import Playout
+
+DELAY_US: Final = 30_000  # of the network, one way, in every condition
+SINK_HZ: Final = 60
+FRAME_US: Final = 33_333  # clips of other rates are played at 30 a second, so that rows are comparable
+OVERHEAD_BYTES: Final = 96  # of a data-channel message at IP level: IPv4, UDP, DTLS 1.2, SCTP and its data chunk
+OUTAGE_US: Final = (4_000_000, 6_000_000)
+BEGIN_US: Final = 500_000  # until the face has come from rest to the first motion
+
+CONDITIONS: Final[Mapping[str, LinkConditions]] = {
+    "clean": LinkConditions(DELAY_US),
+    "2 % loss": LinkConditions(DELAY_US, loss=0.02),
+    "5 % loss": LinkConditions(DELAY_US, loss=0.05),
+    "10 % loss": LinkConditions(DELAY_US, loss=0.10),
+    "20 % loss": LinkConditions(DELAY_US, loss=0.20),
+    "10 % loss, 20 ms jitter": LinkConditions(DELAY_US, 20_000, loss=0.10),
+    "bursts of 3, 5 % loss": LinkConditions(DELAY_US, 5_000, bursts=Bursts(0.0175, 1 / 3)),
+    "2 s outage": LinkConditions(DELAY_US, outages_us=(OUTAGE_US,)),
+}
+
+# What the first issue had, what the playout makes of the same packets, and what a call does now.
+WAYS: Final[Sequence[tuple[str, Callable[[], Codec], Callable[[], Any]]]] = (
+    ("Plain packets, the newest stands", PlainCodec, HoldNewest),
+    ("Plain packets, playout", PlainCodec, Playout),
+    ("Motion codec, playout", MotionCodec, Playout),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """One condition's figures. Times in milliseconds."""
+
+    condition: str
+    age_p50: float
+    age_p95: float
+    age_p99: float
+    """Of the motion shown: time since its capture; what is predicted is as old as the packet that it comes from."""
+    freeze: float
+    """Longest time without a change of a quarter of a pixel while the source was off, at last by a pixel or more."""
+    stale: int
+    """Packets shown although they were more than 250 ms older than the network's delay."""
+    fresh: float | None
+    """From the end of an outage to the first motion captured after it."""
+    error_pct: float
+    """Keypoints shown against the source's at capture plus the network's delay, in outer eye-corner distances."""
+    jump_pct: float
+    """Largest step between two pictures beyond the source's largest, likewise."""
+    payload_kbps: float
+
+
+def simulate(
+    packets: Sequence[MotionPacket],
+    condition: str,
+    link: LinkConditions,
+    *,
+    codec: Callable[[], Codec] = PlainCodec,
+    playout: Callable[[], Any] = Playout,
+    seed: int = 1,
+    sink_hz: int = SINK_HZ,
+) -> LinkRow:
+    """Send packets, captured in ascending order, through a link and watch what is shown.
+
+    The answers of the receiver take the same kind of link back, with a seed of its own.
+    """
+    begun_us = packets[0].capture_us
+    packets = [replace(packet, capture_us=packet.capture_us - begun_us) for packet in packets]
+    trace, payload = _run(packets, link, codec(), playout(), seed, sink_hz)
+    source = Source(packets)
+    now = np.array(trace.now_us)
+    shown = np.stack(trace.points)
+    truth = source.at(now - link.delay_us)
+    captures = trace.capture_us
+    calm = np.array([t > BEGIN_US and not in_outage(link, t) for t in trace.now_us])
+    ages = np.array([t - c for t, c, ok in zip(trace.now_us, captures, calm, strict=True) if ok and c is not None])
+    error = np.linalg.norm(shown - truth, axis=-1).mean(1) / source.scale
+    step, real = (np.abs(np.diff(p, axis=0)).max((1, 2))[now[1:] > BEGIN_US] / source.scale for p in (shown, truth))
+    seconds = packets[-1].capture_us / 1e6
+    return LinkRow(
+        condition,
+        float(np.percentile(ages, 50)) / 1000,
+        float(np.percentile(ages, 95)) / 1000,
+        float(np.percentile(ages, 99)) / 1000,
+        longest_freeze(now[calm], shown[calm], truth[calm]) / 1000,
+        stale_shown(trace, link),
+        fresh_after(trace, link),
+        100 * float(error[calm].mean()),
+        100 * max(0.0, float(step.max() - real.max())),
+        payload * 8 / 1000 / seconds,
+    )
+
+
+def _run(
+    packets: Sequence[MotionPacket], link: LinkConditions, codec: Codec, playout: Shower, seed: int, sink_hz: int
+) -> tuple[Trace, int]:
+    there, back = LinkModel(link, seed), LinkModel(link, seed + 1000)
+    events: list[tuple[int, int, str, Any]] = []
+    order = itertools.count()
+    for packet in packets:
+        heapq.heappush(events, (packet.capture_us, next(order), "send", packet))
+    for n in range(packets[-1].capture_us * sink_hz // 1_000_000):
+        # Not in step with the camera: the phase goes round.
+        heapq.heappush(events, (round(n * 1e6 / sink_hz * 0.9993), next(order), "show", None))
+    trace, payload, neutral = Trace([], [], []), 0, default_basis().mean
+    while events:
+        now_us, _, what, given = heapq.heappop(events)
+        if what == "send":
+            data = codec.encode(given)
+            payload += len(data)
+            for at_us in there.send(len(data) + OVERHEAD_BYTES, now_us):
+                heapq.heappush(events, (at_us, next(order), "arrive", data))
+        elif what == "arrive":
+            answer = _arrive(given, codec, playout, now_us)
+            for at_us in back.send(len(answer) + OVERHEAD_BYTES, now_us) if answer else ():
+                heapq.heappush(events, (at_us, next(order), "answer", answer))
+        elif what == "answer":
+            codec.on_feedback(given)
+        elif (motion := playout.sample(now_us)) is not None:
+            trace.now_us.append(now_us)
+            trace.capture_us.append(playout.shown_capture_us)
+            trace.points.append(keypoints(motion, neutral)[POINTS, :2])
+    return trace, payload
+
+
+def _arrive(data: bytes, codec: Codec, playout: Shower, now_us: int) -> bytes | None:
+    try:
+        packets = codec.decode(data)
+    except PacketError:
+        packets = []
+    for packet in packets:
+        playout.receive(packet, now_us)
+    return codec.feedback()
+
+
+def link_table(
+    packets: Sequence[MotionPacket],
+    *,
+    codec: Callable[[], Codec] = PlainCodec,
+    playout: Callable[[], Any] = Playout,
+    conditions: Mapping[str, LinkConditions] = CONDITIONS,
+    seed: int = 1,
+) -> list[LinkRow]:
+    """One row for each condition."""
+    return [simulate(packets, name, link, codec=codec, playout=playout, seed=seed) for name, link in conditions.items()]
+
+
+def worst(tables: Sequence[Sequence[LinkRow]]) -> list[LinkRow]:
+    """Tables of several clips or seeds as one: medians, but the worst of freezes, stale packets, recovery and jumps."""
+    rows = []
+    for same in zip(*tables, strict=True):
+        freshes = [row.fresh for row in same if row.fresh is not None]
+        rows.append(
+            LinkRow(
+                same[0].condition,
+                float(np.median([row.age_p50 for row in same])),
+                float(np.median([row.age_p95 for row in same])),
+                float(np.median([row.age_p99 for row in same])),
+                max(row.freeze for row in same),
+                max(row.stale for row in same),
+                max(freshes) if freshes else None,
+                float(np.median([row.error_pct for row in same])),
+                max(row.jump_pct for row in same),
+                float(np.median([row.payload_kbps for row in same])),
+            )
+        )
+    return rows
+
+
+def markdown(rows: Sequence[LinkRow]) -> str:
+    """The table for `docs/link.md`."""
+    head = "| link | age p50 | p95 | p99 | freeze | stale | fresh after | error | jump | payload |"
+    units = "| (30 ms one way) | ms | ms | ms | ms | shown | ms | % | % | kbit/s |"
+    lines = [head, "| --- |" + " ---: |" * 9, units]
+    for row in rows:
+        fresh = "" if row.fresh is None else f"{row.fresh:.0f}"
+        lines.append(
+            f"| {row.condition} | {row.age_p50:.0f} | {row.age_p95:.0f} | {row.age_p99:.0f} | {row.freeze:.0f} "
+            f"| {row.stale} | {fresh} | {row.error_pct:.2f} | {row.jump_pct:.1f} | {row.payload_kbps:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def clip_packets(path: Path, cache: Path, count: int = 360) -> list[MotionPacket]:
+    """What the sender would send of a clip's beginning, played at 30 a second; landmarks are cached as `face.fit` does.
+
+    Raises:
+        MediaError: the clip cannot be read.
+    """
+    from telepresence.face.fit import clip_landmarks
+    from telepresence.face.motion import to_square
+    from telepresence.face.smoothing import MotionSmoother
+    from telepresence.face.tracking import MotionExtractor
+    from telepresence.media import clip_info
+
+    info = clip_info(path)
+    extract, smooth = MotionExtractor(), MotionSmoother()
+    packets = []
+    for n, landmarks in enumerate(clip_landmarks(path, cache)[:count]):
+        if np.isfinite(landmarks).all():
+            capture_us = n * FRAME_US
+            motion = smooth(extract(to_square(landmarks, info.width, info.height)), capture_us)
+            packets.append(MotionPacket(n, capture_us, motion))
+    return packets
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=Path, nargs="*", help="face clips; the sample motion if none is given")
+    parser.add_argument("--cache", type=Path, default=Path("out/landmarks"))
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    print(link_report(options.clips, options.cache, options.seeds))
+
+
+def link_report(clips: Sequence[Path] = (), cache: Path = Path("out/landmarks"), seeds: int = 3) -> str:
+    """One table for each of WAYS, over clips and seeds; clips too short for the outage are left out.
+
+    Raises:
+        MediaError: a clip cannot be read.
+    """
+    if clips:
+        streams = [clip_packets(clip, cache) for clip in clips]
+    else:
+        from telepresence.avatar.samples import sample_motion
+
+        streams = [[replace(p, sequence=n, capture_us=n * FRAME_US) for n, p in enumerate(sample_motion()[:360])]]
+    parts = []
+    for title, codec, playout in WAYS:
+        tables = [
+            link_table(packets, codec=codec, playout=playout, seed=1 + seed)
+            for packets in streams
+            if packets[-1].capture_us - packets[0].capture_us > OUTAGE_US[1] + 1_000_000
+            for seed in range(seeds)
+        ]
+        parts.append(f"{title} ({len(tables)} runs)\n\n{markdown(worst(tables))}")
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    main()

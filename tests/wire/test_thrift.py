@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+from telepresence.wire.codec import MotionDecoder, MotionEncoder
+from telepresence.wire.packets import MotionPacket
+from telepresence.wire.thrift import KEEPALIVE_US, SETTLE, Thrift
+from tests.wire.motions import PICTURE_US, error, moving
+
+
+def run(paces: list[float], *, pairs: bool = True) -> tuple[list[bytes], list[MotionPacket], Thrift]:
+    encoder, decoder = MotionEncoder(), MotionDecoder()
+    thrift = Thrift(encoder, pairs=pairs)
+    messages, shown = [], []
+    motions, at = moving(2000), 0.0
+    for i, pace in enumerate(paces):
+        at += pace
+        message = thrift.offer(i * PICTURE_US, motions[int(at)])
+        if message:
+            messages.append(message)
+            received = decoder.receive(message)
+            assert isinstance(received, tuple)
+            shown += received
+            encoder.acknowledge(decoder.ack())
+    return messages, shown, thrift
+
+
+def test_a_moving_head_takes_one_message_for_two_motions() -> None:
+    messages, shown, thrift = run([1.0] * 60)
+    assert len(messages) == 30
+    assert [p.sequence for p in shown] == list(range(60))
+    assert thrift.skipped == 0
+
+
+def test_without_pairs_every_motion_goes_at_once() -> None:
+    messages, _, _ = run([1.0] * 20, pairs=False)
+    assert len(messages) == 20
+
+
+def test_a_resting_head_is_announced_then_silent_but_for_a_sign_of_life() -> None:
+    seconds = 10
+    messages, shown, _ = run([0.0] * 30 * seconds)
+    assert len(messages) <= SETTLE + seconds * 1_000_000 / KEEPALIVE_US
+    assert [p.still for p in shown[: SETTLE + 1]] == [False] * SETTLE + [True]
+    gaps = [b.capture_us - a.capture_us for a, b in pairwise(shown)]
+    assert max(gaps) <= KEEPALIVE_US + PICTURE_US + 500
+    assert all(a.still for a, gap in zip(shown, gaps, strict=False) if gap > 2 * PICTURE_US)
+
+
+def test_moving_again_is_sent_at_once_and_nothing_is_lost() -> None:
+    paces = [0.0] * 40 + [1.0] * 20
+    _, shown, _ = run(paces)
+    awake = [p for p in shown if p.capture_us > 40 * PICTURE_US]
+    assert awake[0].capture_us < 42.1 * PICTURE_US
+    assert not awake[-1].still
+    assert error(shown[-1].motion, moving(60)[20]) < 0.06
+
+
+def test_flush_sends_what_waits() -> None:
+    thrift = Thrift(MotionEncoder())
+    assert thrift.offer(0, moving(1)[0]) is None
+    message = thrift.flush()
+    assert message is not None
+    assert thrift.flush() is None
+    assert isinstance(MotionDecoder().receive(message), tuple)
+
+
+def test_while_losses_are_seen_every_motion_goes_at_once_and_twice() -> None:
+    encoder, decoder = MotionEncoder(), MotionDecoder()
+    thrift = Thrift(encoder)
+    shown: set[int] = set()
+    for i, motion in enumerate(moving(400)):
+        message = thrift.offer(i * PICTURE_US, motion)
+        if message and i % 10 > 1:
+            received = decoder.receive(message)
+            assert isinstance(received, tuple)
+            shown |= {p.sequence for p in received}
+            encoder.acknowledge(decoder.ack())
+    assert encoder.repeating
+    assert {n for n in range(200, 400) if n % 10 not in (0, 1)} <= shown
+    assert {n for n in range(200, 399) if n % 10 == 1} <= shown
+
+
+def test_a_change_of_avatar_is_not_paired() -> None:
+    thrift = Thrift(MotionEncoder())
+    assert thrift.offer(0, moving(1)[0], epoch=1) is None
+    message = thrift.offer(PICTURE_US, moving(1)[0], epoch=2)
+    assert message is not None
+    (packet,) = MotionDecoder().receive(message)  # type: ignore[misc]
+    assert packet.epoch == 2
