@@ -151,6 +151,9 @@ def _url_from_environment() -> str:
 @click.option("--name", default="", help="What the others see as your name.")
 @click.option("--page-port", default=0, help="Port of your own page; 0 finds a free one.")
 @click.option("--page-origin", "page_origins", multiple=True, help="Further origin that may use the page's API.")
+@click.option(
+    "--thrifty", is_flag=True, help="Send less: nothing while you keep still, else two motions a message, 33 ms later."
+)
 @click.option("--json-ready", is_flag=True, help="Print one JSON line on standard output when ready.")
 @_engine_options
 def join(url: str, **options: Any) -> None:

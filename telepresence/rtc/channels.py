@@ -19,6 +19,7 @@ from telepresence.rtc import hello, transfer
 from telepresence.rtc.monotonic import now_us
 from telepresence.wire import codec
 from telepresence.wire.clock import ClockOffset
+from telepresence.wire.thrift import THRIFTY_ACK_EVERY, Thrift
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class Counters:
     """Motion packets handed to the transport."""
     skipped: int = 0
     """Motion packets not sent because the transport still held an older one."""
+    left_out: int = 0
+    """Motions not sent because nobody would have seen them, in thrifty use."""
     received: int = 0
     """Messages with motion received; some carry two."""
     violations: int = 0
@@ -99,9 +102,25 @@ class ChannelEvents(Protocol):
 
 
 class Channels:
-    """The channels of one peer connection. Create before the offer or answer; `close` when it is no longer wanted."""
+    """The channels of one peer connection. Create before the offer or answer; `close` when it is no longer wanted.
 
-    def __init__(self, pc: RTCPeerConnection, events: ChannelEvents, counters: Counters, clock: ClockOffset) -> None:
+    Args:
+        pc: what they belong to.
+        events: who is told.
+        counters, clock: outlive the connection.
+        thrifty: send nothing while the head keeps still and two motions a message otherwise, which delays the first of
+            them by a picture.
+    """
+
+    def __init__(
+        self,
+        pc: RTCPeerConnection,
+        events: ChannelEvents,
+        counters: Counters,
+        clock: ClockOffset,
+        *,
+        thrifty: bool = False,
+    ) -> None:
         self._events = events
         self._counters = counters
         self._clock = clock
@@ -110,6 +129,8 @@ class Channels:
         self._avatar = pc.createDataChannel("avatar", negotiated=True, id=AVATAR_ID)
         # Random, so that nobody takes this connection's packets for those of the one before.
         self._encoder = codec.MotionEncoder(first_sequence=random.getrandbits(32))
+        self._thrift = Thrift(self._encoder) if thrifty else None
+        self._ack_every = THRIFTY_ACK_EVERY if thrifty else codec.ACK_EVERY
         self._decoder = codec.MotionDecoder()
         self._heard = False
         self._closed = False
@@ -133,11 +154,17 @@ class Channels:
         if not self.open or self._motion.bufferedAmount > 0:
             self._counters.skipped += 1
             return False
-        message = self._encoder.encode(
-            packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest, still=packet.still
-        )
-        self._send_motion_bytes(message)
-        self._counters.sent += 1
+        if self._thrift is None:
+            message: bytes | None = self._encoder.encode(
+                packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest, still=packet.still
+            )
+        else:
+            before = self._thrift.skipped
+            message = self._thrift.offer(packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest)
+            self._counters.left_out += self._thrift.skipped - before
+        if message is not None:
+            self._send_motion_bytes(message)
+            self._counters.sent += 1
         return True
 
     def send_control(self, message: hello.Control) -> None:
@@ -217,7 +244,7 @@ class Channels:
     def _on_packets(self, packets: tuple[codec.MotionPacket, ...], now: int) -> None:
         """Hand motion on, the older first, and tell the sender what it may refer to from now on."""
         self._counters.received += bool(packets)
-        if self._decoder.ack_due():
+        if self._decoder.ack_due(self._ack_every):
             self._send_motion_bytes(codec.encode_ack(self._decoder.ack()))
         for packet in packets:
             self._events.on_motion(packet, now)
@@ -241,6 +268,9 @@ class Channels:
         misses = 0
         while misses < MAX_MISSES:
             self._heard = False
+            waiting = self._thrift.flush() if self._thrift else None
+            if waiting is not None:  # its second motion may never come, if the camera has stopped
+                self._send_motion_bytes(waiting)
             if self._motion.bufferedAmount == 0:
                 self._send_motion_bytes(codec.encode_ping(self._clock.ping(now_us())))
             await asyncio.sleep(HEARTBEAT_S)

@@ -53,6 +53,7 @@ class EdgeConfig:
     engine: str = "prior"
     size: int = 256
     runtime: str | None = None
+    thrifty: bool = False
 
 
 def run_edge(config: EdgeConfig) -> None:
@@ -181,7 +182,7 @@ class Edge:
         self.hub = await HubClient.connect(
             self._link.signal_url, self._link.token, self._link.room, self.config.name, SCHEMAS
         )
-        self.room = Room(self.hub, Ours(avatar, self._draws), self)
+        self.room = Room(self.hub, Ours(avatar, self._draws, thrifty=self.config.thrifty), self)
         self._exit.push_async_callback(session.closed_all)
         self._exit.callback(self.viewers.close)
         self._exit.callback(self.room.close)

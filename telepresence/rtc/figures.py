@@ -20,6 +20,7 @@ class Totals:
 
     sent: int = 0
     skipped: int = 0
+    left_out: int = 0
     dropped: int = 0
     violations: int = 0
     rebuilds: int = 0
@@ -34,6 +35,7 @@ class Totals:
         wire_sent, wire_received = peer.read_wire()
         self.sent += counters.sent
         self.skipped += counters.skipped
+        self.left_out += counters.left_out
         self.dropped += peer.dropped
         self.violations += counters.violations
         self.rebuilds += peer.rebuilds
@@ -113,6 +115,7 @@ class Figures:
             **_percentiles("landmarks_ms", self._landmarks_ms, now_us),
             "sent": totals.sent if self._has_camera else None,
             "skipped": totals.skipped if self._has_camera else None,
+            "left_out": totals.left_out if self._has_camera else None,
             "dropped": totals.dropped + self._overtaken + overtaken if self._draws else None,
             "faces": self.faces,
             "violations": totals.violations,

@@ -68,6 +68,8 @@ class Ours:
     schemas: Sequence[int] = SCHEMAS
     cache: AvatarCache = field(default_factory=AvatarCache)
     epoch: int = 0
+    thrifty: bool = False
+    """Send less motion, later: see Channels."""
 
     @cached_property
     def offer(self) -> Offer | None:
@@ -264,7 +266,7 @@ class Peer:
         self.schema = None
         self._arrivals = Arrivals(self._arrivals.counts)
         self.clock = ClockOffset()  # the other process may be another one, or its machine have slept
-        self._session = Session(self._number, self.servers, self, self.counters, self.clock)
+        self._session = Session(self._number, self.servers, self, self.counters, self.clock, thrifty=self._ours.thrifty)
         return self._session
 
     def _drop_session(self) -> None:

@@ -57,17 +57,24 @@ class Session:
 
     Args:
         number: of the session; the offerer counts up.
-        events: for the channels.
+        events, counters, clock, thrifty: for the channels.
     """
 
     def __init__(
-        self, number: int, servers: Sequence[IceServer], events: ChannelEvents, counters: Counters, clock: ClockOffset
+        self,
+        number: int,
+        servers: Sequence[IceServer],
+        events: ChannelEvents,
+        counters: Counters,
+        clock: ClockOffset,
+        *,
+        thrifty: bool = False,
     ) -> None:
         self.number = number
         self.lost = asyncio.Event()
         self._answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._pc = RTCPeerConnection(configuration(servers))
-        self.channels = Channels(self._pc, events, counters, clock)
+        self.channels = Channels(self._pc, events, counters, clock, thrifty=thrifty)
         sctp = self._pc.sctp
         if sctp is None:
             raise RuntimeError("aiortc made no data transport")

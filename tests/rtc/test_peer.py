@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,27 @@ def test_motion_refers_to_what_was_acknowledged(tmp_path: Path) -> None:
             assert both.b.counters.missing == both.b.counters.violations == both.a.counters.violations == 0
             motion = both.seen_b.motion[-1][0].motion
             np.testing.assert_allclose(motion.pose.rotation, packet().motion.pose.rotation, atol=0.003)
+
+    run(test)
+
+
+def test_thrifty_motion_comes_in_pairs_and_not_at_all_while_the_head_is_still(tmp_path: Path) -> None:
+    async def test() -> None:
+        ours = Ours(None, cache=AvatarCache(tmp_path / "a"), thrifty=True)
+        async with pair(tmp_path, ours) as both:
+            await both.connected()
+            for n in range(30):  # turns, then keeps still
+                turned = packet(capture_us=n * 33_000)
+                pose = replace(turned.motion.pose, rotation=np.array([0, min(n, 12) * 0.05, 0], np.float32))
+                moved = replace(turned, motion=replace(turned.motion, pose=pose))
+                await until(lambda moved=moved: both.a.send_motion(moved))
+            await until(lambda: bool(both.seen_b.motion) and both.seen_b.motion[-1][0].still)
+            counters = both.a.counters
+            assert counters.left_out > 8
+            assert counters.sent + counters.left_out < 30  # the others went two by two
+            assert len(both.seen_b.motion) + counters.left_out >= 29
+            turn = both.seen_b.motion[-1][0].motion.pose.rotation[1]
+            assert turn == pytest.approx(0.6, abs=0.01)  # where the head has come to rest
 
     run(test)
 
