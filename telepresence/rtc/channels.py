@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from aiortc import RTCDataChannel, RTCPeerConnection
 
 from telepresence.errors import MissingReferenceError, ProtocolError
+from telepresence.hub.limits import TokenBucket
 from telepresence.rtc import hello, transfer
 from telepresence.rtc.monotonic import now_us
 from telepresence.wire import codec
@@ -35,26 +36,6 @@ CONTROL_PER_S: Final = 20
 AVATAR_PER_S: Final = 20_000  # bounded by the offer's size anyway
 VIOLATIONS_PER_S: Final = 2.0
 MAX_VIOLATIONS: Final = 100  # at once
-
-
-class Bucket:
-    """A token bucket: `rate` a second, `burst` at once. Time comes in as an argument."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._level = burst
-        self._last_us: int | None = None
-
-    def allow(self, now_us: int) -> bool:
-        """Whether one more is within the rate."""
-        if self._last_us is not None:
-            self._level = min(self._burst, self._level + (now_us - self._last_us) * self._rate / 1e6)
-        self._last_us = now_us
-        if self._level < 1:
-            return False
-        self._level -= 1
-        return True
 
 
 @dataclass
@@ -135,7 +116,7 @@ class Channels:
         self._heard = False
         self._closed = False
         self._heartbeat: asyncio.Task[None] | None = None
-        self._violations = Bucket(VIOLATIONS_PER_S, MAX_VIOLATIONS)
+        self._violations = TokenBucket(burst=MAX_VIOLATIONS, per_s=VIOLATIONS_PER_S)
         self._listen(self._motion, self._on_motion, MOTION_PER_S)
         self._listen(self._control, self._on_control, CONTROL_PER_S)
         self._listen(self._avatar, self._on_avatar, AVATAR_PER_S)
@@ -180,7 +161,7 @@ class Channels:
     def violation(self) -> None:
         """Count a broken rule."""
         self._counters.violations += 1
-        if not self._violations.allow(now_us()) and not self._closed:
+        if not self._violations.take(now_us() / 1e6) and not self._closed:
             self.close()
             self._events.on_abuse()
 
@@ -191,13 +172,13 @@ class Channels:
             self._heartbeat.cancel()
 
     def _listen(self, channel: RTCDataChannel, handle: Any, per_s: float) -> None:
-        bucket = Bucket(per_s, per_s)
+        bucket = TokenBucket(burst=per_s, per_s=per_s)
 
         def on_message(message: bytes | str) -> None:
             if self._closed:
                 return
             try:
-                if not bucket.allow(now_us()):
+                if not bucket.take(now_us() / 1e6):
                     raise ProtocolError("too many messages")
                 handle(message)
             except ProtocolError as error:
@@ -271,6 +252,7 @@ class Channels:
             waiting = self._thrift.flush() if self._thrift else None
             if waiting is not None:  # its second motion may never come, if the camera has stopped
                 self._send_motion_bytes(waiting)
+                self._counters.sent += 1
             if self._motion.bufferedAmount == 0:
                 self._send_motion_bytes(codec.encode_ping(self._clock.ping(now_us())))
             await asyncio.sleep(HEARTBEAT_S)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.avatar.model import Avatar
-from telepresence.face.motion import fit_pose, to_square
 from telepresence.face.retarget import Retarget
 from telepresence.wire.playout import Playout, PlayoutState
 
@@ -25,10 +24,8 @@ class Puppet:
 
     def __init__(self, avatar: Avatar, before: Puppet | None = None) -> None:
         """Take over from the puppet of the same avatar, known in part, if there is one."""
-        first = avatar.references[0]
         self._neutral = avatar.neutral
-        pose = fit_pose(to_square(first.landmarks, first.side, first.side), avatar.neutral)
-        self._retarget: Retarget = Retarget(avatar.neutral, pose, "relative")
+        self._retarget: Retarget = Retarget(avatar.neutral, avatar.rest, "relative")
         self._begun: int | None = None
         if before is not None and np.array_equal(before._neutral, avatar.neutral):
             self._retarget, self._begun = before._retarget, before._begun

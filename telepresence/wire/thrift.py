@@ -47,6 +47,7 @@ class Thrift:
         self._last: Grid | None = None
         self._last_us = 0
         self._calm = 0
+        self._rest = False
         self.skipped = 0
         """Motions that were not sent because nobody would have seen them."""
 
@@ -56,12 +57,17 @@ class Thrift:
         moved = np.inf if self._last is None else spread(grid, self._last, reach())
         still = self._calm >= SETTLE
         since_us = capture_us - self._last_us
-        if still and since_us < (KEEPALIVE_US if moved <= UNSEEN else CREEP_US if moved <= WAKE * UNSEEN else 0):
+        told = rest == self._rest  # that there is no face any more, or one again, does not wait
+        if (
+            told
+            and still
+            and since_us < (KEEPALIVE_US if moved <= UNSEEN else CREEP_US if moved <= WAKE * UNSEEN else 0)
+        ):
             self.skipped += 1
             return None
         self._calm = self._calm + 1 if moved <= UNSEEN * (WAKE if still else 1) else 0
         still = self._calm >= SETTLE
-        self._last, self._last_us = grid, capture_us
+        self._last, self._last_us, self._rest = grid, capture_us, rest
         return self._send(MotionPacket(0, capture_us, motion, epoch, rest, still))
 
     def flush(self) -> bytes | None:

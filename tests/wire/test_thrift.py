@@ -88,3 +88,13 @@ def test_a_change_of_avatar_is_not_paired() -> None:
     assert message is not None
     (packet,) = MotionDecoder().receive(message)  # type: ignore[misc]
     assert packet.epoch == 2
+
+
+def test_a_face_that_vanishes_is_told_at_once_however_still_it_was() -> None:
+    thrift, still = Thrift(MotionEncoder()), moving(1)[0]
+    for i in range(30):
+        thrift.offer(i * PICTURE_US, still)
+    assert thrift.offer(30 * PICTURE_US, still) is None or thrift.offer(31 * PICTURE_US, still) is None
+    assert thrift.offer(32 * PICTURE_US, still, rest=True) is not None
+    assert thrift.offer(33 * PICTURE_US, still, rest=True) is None
+    assert thrift.offer(34 * PICTURE_US, still) is not None
