@@ -26,7 +26,9 @@ _SIZE = click.Choice(["256", "512"])
 class _Group(click.Group):
     """Shows our own errors as one line, without a traceback, and ends with status 2."""
 
-    order: ClassVar[tuple[str, ...]] = ("demo", "enrol", "render", "hub", "join", "doctor", "engines", "bench")
+    order: ClassVar[tuple[str, ...]] = (
+        "demo", "enrol", "render", "hub", "join", "doctor", "engines", "bench", "evaluate", "train",
+    )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in self.order if name in self.commands]
@@ -218,15 +220,96 @@ def bench() -> None:
 
 
 @bench.command("wire")
-@click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--json", "json_out", type=_PATH, help="Write all figures to this file.")
 @click.option("--plot", "plot_out", type=_PATH, help="Draw rate against distortion, .png; needs matplotlib.")
 @click.option("--cache", type=_PATH, default=Path("out/landmarks"), show_default=True, help="Where landmarks are kept.")
 def bench_wire(clips: tuple[Path, ...], json_out: Path | None, plot_out: Path | None, cache: Path) -> None:
-    """What motion costs on the wire, and how true it stays."""
+    """What motion costs on the wire, and how true it stays. Of a folder, all its .mp4 are taken."""
+    from telepresence.bench.link import clip_files
     from telepresence.bench.wire import run_bench
 
-    click.echo(run_bench(clips, cache, json_out, plot_out))
+    click.echo(run_bench(clip_files(clips), cache, json_out, plot_out))
+
+
+@bench.command("link")
+@click.argument("clips", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--real", is_flag=True, help="A real call over UDP sockets, in real time, instead of a simulation.")
+@click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Of each clip and link.")
+@click.option("--json", "json_out", type=_PATH, help="Write all figures to this file.")
+@click.option("--cache", type=_PATH, default=Path("out/landmarks"), show_default=True, help="Where landmarks are kept.")
+def bench_link(clips: tuple[Path, ...], real: bool, runs: int, json_out: Path | None, cache: Path) -> None:
+    """What loss, jitter and outages do to the motion shown. Without CLIPS: the sample motion."""
+    from telepresence.bench.link import clip_files, run_link
+    from telepresence.paths import refuse_overwriting
+
+    refuse_overwriting({"--json": json_out}, clips)
+    click.echo(run_link(clip_files(clips), cache, runs, real=real, json_out=json_out))
+
+
+@main.command()
+@click.option("--clips", type=_PATH, required=True, help="A folder of videos, with a MANIFEST.json or without.")
+@click.option("--shots", default="1,8,32", show_default=True, help="Numbers of references; 8@60: from the first 60 %.")
+@click.option("--fine-tune", is_flag=True, help="Also 8+ft: learn on the first 60 %, be judged on the last 40 %.")
+@click.option("--minutes", default=5.0, show_default=True, help="Fine-tuning at most, a clip.")
+@click.option("--frames", default=60, show_default=True, help="Frames of a clip to be judged on, about.")
+@click.option("--everyone", is_flag=True, help="Also people whom training may have seen.")
+@click.option("--only", default="", metavar="NAME,NAME", help="These people or clips only.")
+@click.option("--pairs", default=6, show_default=True, help="How many avatars to drive by somebody else.")
+@click.option("--through-motion", is_flag=True, help="Drive through motion, as in a call, not by landmarks themselves.")
+@click.option("--landmarks", type=_PATH, default=Path("out/landmarks"), show_default=True, help="Where they are kept.")
+@click.option("--weights", type=_PATH, help="Folder with networks for LPIPS, CSIM and FID: docs/evaluate.md.")
+@click.option("--json", type=_PATH, help="Write all figures to this file.")
+@click.option("--sheet", type=_PATH, help="Draw reference, real and drawn frames, .png; one for each kind of shots.")
+@click.option("--blind", type=_PATH, help="Write pairs for a blind look to this new folder.")
+@_engine_options
+def evaluate(only: str, size: str, **options: Any) -> None:
+    """Judge an engine's pictures on real clips that training never saw."""
+    from telepresence.evaluate.options import Options
+    from telepresence.evaluate.run import evaluate as judge
+
+    names = tuple(name.strip() for name in only.split(",") if name.strip())
+    report = judge(Options(only=names, size=int(size), **options), lambda line: click.echo(line, err=True))
+    click.echo(report.text())
+
+
+@main.group()
+def train() -> None:
+    """Make generators from face clips. Needs the extra `train`: make setup-train."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise InputError("training needs torch, which is not installed; run: make setup-train")
+
+
+@train.command("live")
+@click.option("--clips", type=_PATH, required=True, metavar="PREPARED_DIR", help="Prepared clips: docs/training.md.")
+@click.option("--data", type=_PATH, metavar="CLIPS_DIR", help="Only clips that this folder's MANIFEST.json lists.")
+@click.option("--train-all", is_flag=True, help="Also people held out: nobody is left to judge the weights by.")
+@click.option("--research", is_flag=True, help="Also clips for research only: such weights must not be shipped.")
+@click.option("--out", type=_PATH, required=True, metavar="DIR", help="The run's folder. A run in it is gone on with.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long. Default: never.")
+@click.option("--samples", type=click.IntRange(min=1), help="Stop when so many were seen in all. Default: never.")
+@click.option(
+    "--cool-down", type=click.IntRange(min=0), default=0, help="Let the rate fall over so many samples, stop."
+)
+@click.option("--batch", type=click.IntRange(1, 4096), help="Samples a step and process. Default: 6.")
+@click.option("--adversarial-after", type=click.IntRange(min=0), help="Samples before the discriminator joins: 30000.")
+@click.option("--perceptual", type=_PATH, metavar="FILE", help="Also compare by this TorchScript network's features.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights and data. Default: 0.")
+@click.option("--workers", type=click.IntRange(0, 256), help="Processes that draw samples, for each process: 1.")
+@click.option("--device", help="cpu, cuda or cuda:N. Default: a GPU if there is one.")
+def train_live(
+    batch: int | None, adversarial_after: int | None, seed: int | None, workers: int | None, **options: Any
+) -> None:
+    """Train the live engine; Ctrl-C or SIGTERM saves and ends, the same command goes on."""
+    from telepresence.generator.start import LiveOptions
+    from telepresence.generator.start import train_live as begin
+
+    if options["data"] and options["train_all"]:
+        raise InputError("--data says who is held out, --train-all that nobody is; give one of them")
+    chosen = {"batch": batch, "adversarial_after": adversarial_after, "seed": seed, "workers": workers}
+    begin(LiveOptions(**options), {name: value for name, value in chosen.items() if value is not None})
 
 
 if __name__ == "__main__":

@@ -244,6 +244,7 @@ def _receive(
 ) -> None:
     """The receiver's half: packets as bytes -> pictures in the file, and acknowledgements back to the encoder."""
     prepared = engine.prepare(avatar)
+    report.warnings.extend(prepared.warnings)
     decoder = MotionDecoder()
     keypoints = retarget.at_rest()
     for one in sent:

@@ -10,13 +10,14 @@ from telepresence.wire import plain
 from telepresence.wire.arrival import Newest
 from telepresence.wire.codec import Ack, MotionDecoder, MotionEncoder, decode_ack, encode_ack
 from telepresence.wire.packets import MotionPacket
+from telepresence.wire.thrift import Rate, Thrift
 
 
 class Codec(Protocol):
     """Both ends of a motion codec, and what the receiving one tells the sending one."""
 
-    def encode(self, packet: MotionPacket) -> bytes:
-        """Motion -> message."""
+    def encode(self, packet: MotionPacket) -> bytes | None:
+        """Motion -> message; None if there is nothing to send."""
 
     def decode(self, data: bytes) -> Sequence[MotionPacket]:
         """Message -> motions, oldest first. May raise PacketError."""
@@ -54,8 +55,8 @@ class MotionCodec:
     def __init__(self) -> None:
         self._encoder, self._decoder = MotionEncoder(), MotionDecoder()
 
-    def encode(self, packet: MotionPacket) -> bytes:
-        """Motion -> message."""
+    def encode(self, packet: MotionPacket) -> bytes | None:
+        """Motion -> message; None if there is nothing to send."""
         return self._encoder.encode(
             packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest, still=packet.still
         )
@@ -73,6 +74,18 @@ class MotionCodec:
         """What may be referred to from now on."""
         ack: Ack = decode_ack(data)
         self._encoder.acknowledge(ack)
+
+
+class AdaptiveCodec(MotionCodec):
+    """As a call sends: nothing while the head keeps still."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thrift = Thrift(self._encoder, Rate.ADAPTIVE)
+
+    def encode(self, packet: MotionPacket) -> bytes | None:
+        """Motion -> message; None if nobody would see it."""
+        return self._thrift.offer(packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest)
 
 
 class Shower(Protocol):

@@ -1,23 +1,23 @@
 """What a bad network does to the motion shown: one clip's motion through a link model, on fake time, without sockets.
 
-`python -m telepresence.bench.link` prints the table of `docs/link.md`.
+`telepresence bench link` prints the tables of `docs/link.md`; `bench.real` has the same over real sockets.
 """
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from telepresence.bench.ends import Codec, HoldNewest, MotionCodec, PlainCodec, Shower
+from telepresence.bench.ends import AdaptiveCodec, Codec, HoldNewest, MotionCodec, PlainCodec, Shower
 from telepresence.bench.trace import POINTS, Source, Trace, fresh_after, in_outage, longest_freeze, stale_shown
-from telepresence.errors import PacketError
+from telepresence.errors import InputError, MediaError, PacketError
 from telepresence.face.basis import default_basis
 from telepresence.face.motion import keypoints
 from telepresence.rtc.link import Bursts, LinkConditions, LinkModel
@@ -26,9 +26,12 @@ from telepresence.wire.playout import Playout
 
 DELAY_US: Final = 30_000  # of the network, one way, in every condition
 SINK_HZ: Final = 60
+PHASE: Final = 0.985  # of the sink's period: in step with the camera, ages would hang on how the two happen to meet
 FRAME_US: Final = 33_333  # clips of other rates are played at 30 a second, so that rows are comparable
 OVERHEAD_BYTES: Final = 96  # of a data-channel message at IP level: IPv4, UDP, DTLS 1.2, SCTP and its data chunk
 OUTAGE_US: Final = (4_000_000, 6_000_000)
+PICTURES: Final = 360  # of each clip
+LEAST_US: Final = OUTAGE_US[1] + 1_000_000  # of a clip
 BEGIN_US: Final = 500_000  # until the face has come from rest to the first motion
 
 CONDITIONS: Final[Mapping[str, LinkConditions]] = {
@@ -39,14 +42,16 @@ CONDITIONS: Final[Mapping[str, LinkConditions]] = {
     "20 % loss": LinkConditions(DELAY_US, loss=0.20),
     "10 % loss, 20 ms jitter": LinkConditions(DELAY_US, 20_000, loss=0.10),
     "bursts of 3, 5 % loss": LinkConditions(DELAY_US, 5_000, bursts=Bursts(0.0175, 1 / 3)),
+    "5 % early, 5 % twice": LinkConditions(DELAY_US, 10_000, reorder=0.05, duplicate=0.05),
     "2 s outage": LinkConditions(DELAY_US, outages_us=(OUTAGE_US,)),
 }
 
-# What the first issue had, what the playout makes of the same packets, and what a call does now.
+# What the first issue had, what the playout makes of the same packets, the codec, and what a call does now.
 WAYS: Final[Sequence[tuple[str, Callable[[], Codec], Callable[[], Any]]]] = (
     ("Plain packets, the newest stands", PlainCodec, HoldNewest),
     ("Plain packets, playout", PlainCodec, Playout),
     ("Motion codec, playout", MotionCodec, Playout),
+    ("Motion codec at an adaptive rate, playout", AdaptiveCodec, Playout),
 )
 
 
@@ -122,13 +127,14 @@ def _run(
     for packet in packets:
         heapq.heappush(events, (packet.capture_us, next(order), "send", packet))
     for n in range(packets[-1].capture_us * sink_hz // 1_000_000):
-        # Not in step with the camera: the phase goes round.
-        heapq.heappush(events, (round(n * 1e6 / sink_hz * 0.9993), next(order), "show", None))
+        heapq.heappush(events, (round(n * 1e6 / sink_hz * PHASE), next(order), "show", None))
     trace, payload, neutral = Trace([], [], []), 0, default_basis().mean
     while events:
         now_us, _, what, given = heapq.heappop(events)
         if what == "send":
             data = codec.encode(given)
+            if data is None:
+                continue
             payload += len(data)
             for at_us in there.send(len(data) + OVERHEAD_BYTES, now_us):
                 heapq.heappush(events, (at_us, next(order), "arrive", data))
@@ -203,7 +209,7 @@ def markdown(rows: Sequence[LinkRow]) -> str:
     return "\n".join(lines)
 
 
-def clip_packets(path: Path, cache: Path, count: int = 360) -> list[MotionPacket]:
+def clip_packets(path: Path, cache: Path, count: int = PICTURES) -> list[MotionPacket]:
     """What the sender would send of a clip's beginning, played at 30 a second; landmarks are cached as `face.fit` does.
 
     Raises:
@@ -226,39 +232,75 @@ def clip_packets(path: Path, cache: Path, count: int = 360) -> list[MotionPacket
     return packets
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clips", type=Path, nargs="*", help="face clips; the sample motion if none is given")
-    parser.add_argument("--cache", type=Path, default=Path("out/landmarks"))
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    print(link_report(options.clips, options.cache, options.seeds))
-
-
-def link_report(clips: Sequence[Path] = (), cache: Path = Path("out/landmarks"), seeds: int = 3) -> str:
-    """One table for each of WAYS, over clips and seeds; clips too short for the outage are left out.
+def clip_files(paths: Sequence[Path]) -> list[Path]:
+    """The files among these, and the .mp4 in the folders among them.
 
     Raises:
-        MediaError: a clip cannot be read.
+        InputError: a folder has none.
     """
-    if clips:
-        streams = [clip_packets(clip, cache) for clip in clips]
-    else:
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("*.mp4")) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: no .mp4 in this folder; name clips, or a folder that has some")
+        found += inside
+    return found
+
+
+def streams(clips: Sequence[Path], cache: Path) -> list[list[MotionPacket]]:
+    """Twelve seconds of each clip's motion, or of the sample's; clips too short for the outage are left out.
+
+    Raises:
+        MediaError: a clip cannot be read, or none is long enough.
+    """
+    if not clips:
         from telepresence.avatar.samples import sample_motion
 
-        streams = [[replace(p, sequence=n, capture_us=n * FRAME_US) for n, p in enumerate(sample_motion()[:360])]]
-    parts = []
-    for title, codec, playout in WAYS:
-        tables = [
-            link_table(packets, codec=codec, playout=playout, seed=1 + seed)
-            for packets in streams
-            if packets[-1].capture_us - packets[0].capture_us > OUTAGE_US[1] + 1_000_000
-            for seed in range(seeds)
-        ]
-        parts.append(f"{title} ({len(tables)} runs)\n\n{markdown(worst(tables))}")
-    return "\n\n".join(parts)
+        return [[replace(p, sequence=n, capture_us=n * FRAME_US) for n, p in enumerate(sample_motion()[:PICTURES])]]
+    found = [packets for packets in (clip_packets(clip, cache) for clip in clips) if packets]
+    found = [packets for packets in found if packets[-1].capture_us - packets[0].capture_us > LEAST_US]
+    if not found:
+        raise MediaError(f"a face is seen for less than {LEAST_US / 1e6:g} s in every clip; give longer ones")
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def simulated(clips: Sequence[Path], cache: Path, runs: int) -> list[tuple[str, list[LinkRow]]]:
+    """One table for each of WAYS, over clips and seeds.
+
+    Raises:
+        MediaError: see `streams`.
+    """
+    found = streams(clips, cache)
+    return [
+        (
+            f"{title} ({runs * len(found)} runs)",
+            worst([
+                link_table(packets, codec=codec, playout=playout, seed=1 + seed)
+                for packets in found
+                for seed in range(runs)
+            ]),
+        )
+        for title, codec, playout in WAYS
+    ]  # fmt: skip
+
+
+def run_link(clips: Sequence[Path], cache: Path, runs: int, *, real: bool, json_out: Path | None) -> str:
+    """Measure, write what was asked for, and return the text.
+
+    Raises:
+        MediaError: see `streams`.
+    """
+    figures: dict[str, Any]
+    if real:
+        from telepresence.bench.realtext import real_report, real_text
+
+        figures = real_report(streams(clips, cache), runs)
+        out = real_text(figures)
+    else:
+        tables = simulated(clips, cache, runs)
+        figures = {title: [asdict(row) for row in rows] for title, rows in tables}
+        out = "\n\n".join(f"{title}\n\n{markdown(rows)}" for title, rows in tables)
+    if json_out:
+        json_out.parent.mkdir(parents=True, exist_ok=True)
+        json_out.write_text(json.dumps(figures, indent=1) + "\n")
+    return out

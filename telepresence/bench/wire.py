@@ -31,7 +31,7 @@ from telepresence.wire.codec import ACK_EVERY, MotionDecoder, MotionEncoder, dec
 from telepresence.wire.packets import MotionPacket
 from telepresence.wire.quantise import SCALE
 from telepresence.wire.tables import Tables, default_tables
-from telepresence.wire.thrift import THRIFTY_ACK_EVERY, Thrift
+from telepresence.wire.thrift import THRIFTY_ACK_EVERY, Rate, Thrift
 
 Floats = NDArray[np.float32]
 
@@ -97,11 +97,11 @@ def extract(points: Floats, neutral: Floats, fps: float) -> list[Motion]:
     return [smoother(extractor(p), round(i * 1e6 / fps)) for i, p in enumerate(points)]
 
 
-def send(clip: Clip, *, thrifty: bool = False, tables: Tables | None = None) -> Sent:
+def send(clip: Clip, rate: Rate = Rate.EVERY, *, tables: Tables | None = None) -> Sent:
     """Send a clip's motion over a lossless link; acknowledgements arrive a round trip after what they answer."""
     encoder, decoder = MotionEncoder(tables=tables), MotionDecoder(tables=tables)
-    offer: Callable[[int, Motion], bytes | None] = Thrift(encoder).offer if thrifty else encoder.encode
-    every = THRIFTY_ACK_EVERY if thrifty else ACK_EVERY
+    offer: Callable[[int, Motion], bytes | None] = Thrift(encoder, rate).offer
+    every = THRIFTY_ACK_EVERY if rate is Rate.THRIFTY else ACK_EVERY
     sent, on_the_way = Sent([], [], []), deque[tuple[int, bytes]]()
     for i, motion in enumerate(clip.motions):
         now_us = clip.time_us(i)
@@ -129,11 +129,13 @@ def measure(clip: Clip) -> dict[str, Any]:
     decoded = [plain.decode(data) for data in plain_bytes]
     row: dict[str, Any] = {"clip": clip.name, "pictures": len(clip.motions), "fps": round(clip.fps, 3)}
     row |= _bits(sent.sizes, len(clip.motions), sent.acks) | _fidelity(coded, clip, truth)
-    thrifty = send(clip, thrifty=True)
-    row["thrifty_kbps"] = both_ways_kbps(thrifty, clip)
-    row |= {f"thrifty_{k}": v for k, v in _fidelity(_held(thrifty, clip), clip, truth).items()}
     rest = at_rest(clip)
-    row["rest_kbps"] = both_ways_kbps(send(rest, thrifty=True), rest)
+    for rate in (Rate.ADAPTIVE, Rate.THRIFTY):
+        sparing = send(clip, rate)
+        row[f"{rate}_kbps"] = both_ways_kbps(sparing, clip)
+        row |= {f"{rate}_{k}": v for k, v in _fidelity(_held(sparing, clip), clip, truth).items()}
+        row[f"{rate}_rest_kbps"] = both_ways_kbps(send(rest, rate), rest)
+    row["rest_kbps"] = row["thrifty_rest_kbps"]
     row["codec_ms"] = codec_ms(clip)
     row["before_codec"] = _fidelity(clip.motions, clip, truth)
     row["plain"] = _bits([len(data) for data in plain_bytes], len(clip.motions), [])
@@ -197,8 +199,9 @@ def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 _MEANS: Final = (
-    "payload_kbps", "wire_kbps", "ack_kbps", "codec_ack_kbps", "thrifty_kbps", "rest_kbps", "codec_ms", "nme_mean",
-    "nme_lips", "nme_eyelids", "thrifty_nme_mean", "thrifty_nme_lips", "thrifty_nme_eyelids",
+    "payload_kbps", "wire_kbps", "ack_kbps", "codec_ack_kbps", "thrifty_kbps", "rest_kbps", "adaptive_kbps",
+    "adaptive_rest_kbps", "codec_ms", "nme_mean", "nme_lips", "nme_eyelids", "thrifty_nme_mean", "thrifty_nme_lips",
+    "thrifty_nme_eyelids", "adaptive_nme_mean", "adaptive_nme_lips", "adaptive_nme_eyelids",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from telepresence.rtc import hello, transfer
 from telepresence.rtc.monotonic import now_us
 from telepresence.wire import codec
 from telepresence.wire.clock import ClockOffset
-from telepresence.wire.thrift import THRIFTY_ACK_EVERY, Thrift
+from telepresence.wire.thrift import THRIFTY_ACK_EVERY, Rate, Thrift
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Counters:
     skipped: int = 0
     """Motion packets not sent because the transport still held an older one."""
     left_out: int = 0
-    """Motions not sent because nobody would have seen them, in thrifty use."""
+    """Motions not sent because nobody would have seen them."""
     received: int = 0
     """Messages with motion received; some carry two."""
     violations: int = 0
@@ -89,8 +89,7 @@ class Channels:
         pc: what they belong to.
         events: who is told.
         counters, clock: outlive the connection.
-        thrifty: send nothing while the head keeps still and two motions a message otherwise, which delays the first of
-            them by a picture.
+        rate: how many messages motion takes.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class Channels:
         counters: Counters,
         clock: ClockOffset,
         *,
-        thrifty: bool = False,
+        rate: Rate = Rate.ADAPTIVE,
     ) -> None:
         self._events = events
         self._counters = counters
@@ -110,8 +109,8 @@ class Channels:
         self._avatar = pc.createDataChannel("avatar", negotiated=True, id=AVATAR_ID)
         # Random, so that nobody takes this connection's packets for those of the one before.
         self._encoder = codec.MotionEncoder(first_sequence=random.getrandbits(32))
-        self._thrift = Thrift(self._encoder) if thrifty else None
-        self._ack_every = THRIFTY_ACK_EVERY if thrifty else codec.ACK_EVERY
+        self._thrift = Thrift(self._encoder, rate)
+        self._ack_every = THRIFTY_ACK_EVERY if rate is Rate.THRIFTY else codec.ACK_EVERY
         self._decoder = codec.MotionDecoder()
         self._heard = False
         self._closed = False
@@ -135,14 +134,9 @@ class Channels:
         if not self.open or self._motion.bufferedAmount > 0:
             self._counters.skipped += 1
             return False
-        if self._thrift is None:
-            message: bytes | None = self._encoder.encode(
-                packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest, still=packet.still
-            )
-        else:
-            before = self._thrift.skipped
-            message = self._thrift.offer(packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest)
-            self._counters.left_out += self._thrift.skipped - before
+        before = self._thrift.skipped
+        message = self._thrift.offer(packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest)
+        self._counters.left_out += self._thrift.skipped - before
         if message is not None:
             self._send_motion_bytes(message)
             self._counters.sent += 1
@@ -249,7 +243,7 @@ class Channels:
         misses = 0
         while misses < MAX_MISSES:
             self._heard = False
-            waiting = self._thrift.flush() if self._thrift else None
+            waiting = self._thrift.flush()
             if waiting is not None:  # its second motion may never come, if the camera has stopped
                 self._send_motion_bytes(waiting)
                 self._counters.sent += 1

@@ -31,6 +31,7 @@ from telepresence.rtc.sender import Sender
 from telepresence.rtc.viewers import Viewers
 from telepresence.runtime.engine import Engine, open_engine
 from telepresence.wire.codec import SCHEMAS, MotionPacket
+from telepresence.wire.thrift import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,8 @@ class Edge:
         self.hub = await HubClient.connect(
             self._link.signal_url, self._link.token, self._link.room, self.config.name, SCHEMAS
         )
-        self.room = Room(self.hub, Ours(avatar, self._draws, thrifty=self.config.thrifty), self)
+        rate = Rate.THRIFTY if self.config.thrifty else Rate.ADAPTIVE
+        self.room = Room(self.hub, Ours(avatar, self._draws, rate=rate), self)
         self._exit.push_async_callback(session.closed_all)
         self._exit.callback(self.viewers.close)
         self._exit.callback(self.room.close)

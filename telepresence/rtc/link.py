@@ -57,7 +57,7 @@ class LinkConditions:
     bits_per_s: int | None = None
     """Of the slowest hop, with a queue of 200 ms in front of it; None: no limit."""
     outages_us: tuple[tuple[int, int], ...] = ()
-    """From, to; by the model's clock, which begins with its first datagram."""
+    """From, to; by the model's clock, which begins with its first datagram unless it is told otherwise."""
 
     def __post_init__(self) -> None:
         shares = [self.loss, self.reorder, self.duplicate]
@@ -74,12 +74,17 @@ class LinkModel:
 
     Every datagram draws the same numbers whatever the conditions, so that two conditions lose the same datagrams as far
     as their loss is the same.
+
+    Args:
+        conditions: of the link.
+        seed: of all that is drawn.
+        begun_us: what outages are counted from; the first datagram if not given.
     """
 
-    def __init__(self, conditions: LinkConditions, seed: int) -> None:
+    def __init__(self, conditions: LinkConditions, seed: int, begun_us: int | None = None) -> None:
         self._conditions = conditions
         self._random = random.Random(seed)
-        self._begun_us: int | None = None
+        self._begun_us = begun_us
         self._in_burst = False
         self._last_us = 0
         self._free_us = 0  # when the slowest hop has sent what it holds
@@ -178,6 +183,7 @@ def impair(
     seed: int,
     *,
     clock_us: Callable[[], int] | None = None,
+    begun_us: int | None = None,
     overhead_bytes: int = 28,
 ) -> list[Impairment]:
     """Put a link of these conditions behind everything that a peer connection sends from now on.
@@ -190,6 +196,7 @@ def impair(
         conditions: of this direction.
         seed: of the first transport; each further one takes the next.
         clock_us: any monotonic clock, microseconds; the event loop's by default.
+        begun_us: by that clock, what outages are counted from; the first datagram if not given.
         overhead_bytes: of a datagram's IP and UDP headers, counted where the rate is limited.
 
     Raises:
@@ -200,7 +207,8 @@ def impair(
         raise RuntimeError("no ICE transport to impair: set the local description first")
     clock = clock_us or _loop_us
     return [
-        Impairment(transport, LinkModel(conditions, seed + i), clock, overhead_bytes) for i, transport in enumerate(ice)
+        Impairment(transport, LinkModel(conditions, seed + i, begun_us), clock, overhead_bytes)
+        for i, transport in enumerate(ice)
     ]
 
 

@@ -27,6 +27,7 @@ from telepresence.rtc.transfer import Acknowledgement, Data, Offer, offer_of
 from telepresence.wire.arrival import Arrivals
 from telepresence.wire.clock import ClockOffset
 from telepresence.wire.codec import SCHEMAS, MotionPacket
+from telepresence.wire.thrift import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +69,8 @@ class Ours:
     schemas: Sequence[int] = SCHEMAS
     cache: AvatarCache = field(default_factory=AvatarCache)
     epoch: int = 0
-    thrifty: bool = False
-    """Send less motion, later: see Channels."""
+    rate: Rate = Rate.ADAPTIVE
+    """How many messages our motion takes."""
 
     @cached_property
     def offer(self) -> Offer | None:
@@ -266,7 +267,7 @@ class Peer:
         self.schema = None
         self._arrivals = Arrivals(self._arrivals.counts)
         self.clock = ClockOffset()  # the other process may be another one, or its machine have slept
-        self._session = Session(self._number, self.servers, self, self.counters, self.clock, thrifty=self._ours.thrifty)
+        self._session = Session(self._number, self.servers, self, self.counters, self.clock, rate=self._ours.rate)
         return self._session
 
     def _drop_session(self) -> None:

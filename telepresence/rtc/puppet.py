@@ -14,7 +14,7 @@ from telepresence.wire.playout import Playout, PlayoutState
 Floats = NDArray[np.float32]
 
 MISSED_US: Final = (
-    70_000  # without a packet: two pictures of 30 a second; a late packet is waited for, a lost one predicted
+    45_000  # without a packet: a picture of 24 a second and a bit; later ones are predicted until they come
 )
 STEP_US: Final = 33_333  # between pictures while none come
 
@@ -40,7 +40,7 @@ class Puppet:
             return None
         self._settled = playout.settled
         if playout.state is PlayoutState.LIVE:
-            self._due_us = now_us + MISSED_US
+            self._due_us = now_us + (STEP_US if playout.still else MISSED_US)
         if motion is None:
             return self._retarget.at_rest()
         if playout.begun != self._begun:

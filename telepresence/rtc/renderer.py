@@ -177,6 +177,8 @@ class Renderer:
             if avatar is None:
                 return
             prepared, puppet = self._engine.prepare(avatar), Puppet(avatar, stage.puppet)
+            for warning in prepared.warnings:
+                logger.warning("%s", warning)
         except AvatarError as error:
             self._fail(participant, stage, f"its avatar cannot be used: {error}")
             return

@@ -14,7 +14,10 @@ from telepresence.errors import SignallingError
 from telepresence.hub.messages import IceServer
 from telepresence.rtc import patches
 from telepresence.rtc.channels import ChannelEvents, Channels, Counters
+from telepresence.rtc.link import Impairment, LinkConditions, impair
+from telepresence.rtc.monotonic import now_us
 from telepresence.wire.clock import ClockOffset
+from telepresence.wire.thrift import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class Session:
 
     Args:
         number: of the session; the offerer counts up.
-        events, counters, clock, thrifty: for the channels.
+        events, counters, clock, rate: for the channels.
     """
 
     def __init__(
@@ -68,13 +71,13 @@ class Session:
         counters: Counters,
         clock: ClockOffset,
         *,
-        thrifty: bool = False,
+        rate: Rate = Rate.ADAPTIVE,
     ) -> None:
         self.number = number
         self.lost = asyncio.Event()
         self._answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._pc = RTCPeerConnection(configuration(servers))
-        self.channels = Channels(self._pc, events, counters, clock, thrifty=thrifty)
+        self.channels = Channels(self._pc, events, counters, clock, rate=rate)
         sctp = self._pc.sctp
         if sctp is None:
             raise RuntimeError("aiortc made no data transport")
@@ -130,6 +133,10 @@ class Session:
             if self.lost.is_set() or asyncio.get_running_loop().time() > deadline:
                 raise TimeoutError
             await asyncio.sleep(0.02)
+
+    def impair(self, conditions: LinkConditions, seed: int, begun_us: int | None = None) -> list[Impairment]:
+        """Put a bad link behind all that is sent from now on, for tests and benchmarks; times by `monotonic.now_us`."""
+        return impair(self._pc, conditions, seed, clock_us=now_us, begun_us=begun_us)
 
     def close(self) -> None:
         """Fall silent now, close in the background."""

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from telepresence.errors import EngineError
+from telepresence.avatar.personal import unpack_personal
+from telepresence.errors import AvatarError, EngineError
 from telepresence.face.basis import SCHEMA
 from telepresence.face.motion import to_square
 from telepresence.face.topology import N_LANDMARKS
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "EngineInfo", "Prepared", "check_engine", "find_engine", "list_engines", "open_engine"]
 
 WARM_UP_PICTURES: Final = 3
+# Where things lie is measured, not learned: a stranger's avatar must not be able to put nonsense there.
+_NOT_PERSONAL: Final = ("keypoints", "reference_keypoints", "background", "vertices", "expression", "signature")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +55,8 @@ class Prepared:
     size: int
     tensors: Mapping[str, Array]
     """Inputs of `render` by name; not to be changed."""
+    warnings: tuple[str, ...] = ()
+    """What of the avatar could not be used: to be said loudly."""
 
 
 class Engine:
@@ -79,9 +84,33 @@ class Engine:
             EngineError: the runtime failed, or the engine is closed.
         """
         used = avatar.references[: self.info.references]
-        background = _resized(avatar.background, self.size)
+        background = resized(avatar.background, self.size)
         tensors = self._graphs.tensors((self._encode_input(reference) for reference in used), background)
-        return Prepared(self.info.digest, self.size, tensors)
+        warnings = self._personalise(avatar, dict(tensors), len(used))
+        return Prepared(self.info.digest, self.size, tensors, warnings)
+
+    def _personalise(self, avatar: Avatar, tensors: dict[str, Array], used: int) -> tuple[str, ...]:
+        """Put an avatar's own tensors in the place of encoded ones. What does not fit is left out, and said."""
+        data = avatar.personal.get(self.info.digest)
+        if data is None:
+            if not avatar.personal:
+                return ()
+            return (
+                f"{avatar.name!r} was fine-tuned for another engine than {self.info.name!r} {self.info.version}; it is "
+                "drawn without. Enrol it again with --fine-tune for this one",
+            )
+        try:
+            own = unpack_personal(data)
+        except AvatarError as error:
+            return (f"{avatar.name!r} is drawn without its fine-tuning: {error}",)
+        for name, values in own.items():
+            there = tensors.get(name)
+            if name in _NOT_PERSONAL or there is None or values.shape[1:] != there.shape[1:] or len(values) > used:
+                return (f"{avatar.name!r} is drawn without its fine-tuning: {name!r} does not fit the engine",)
+        for name, values in own.items():
+            tensors[name][: len(values)] = values
+            tensors[name][used:] = tensors[name][0]
+        return ()
 
     def render(self, prepared: Prepared, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Draw one picture. Blocks: call it from a worker.
@@ -141,8 +170,8 @@ class Engine:
     def _encode_input(self, reference: Reference) -> EncodeInput:
         height, width = reference.picture.shape[:2]
         return EncodeInput(
-            _resized(reference.picture, self.size),
-            _resized(reference.matte, self.size),
+            resized(reference.picture, self.size),
+            resized(reference.matte, self.size),
             to_square(reference.landmarks, width, height),
         )
 
@@ -201,7 +230,7 @@ def check_engine(name: str | Path, size: int, *, runtime: str | None = None) -> 
     return info
 
 
-def _resized(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def resized(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Scale a square picture (H, H[, C]) uint8 to `size`."""
     if picture.shape[:2] == (size, size):
         return picture

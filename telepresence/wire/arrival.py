@@ -12,7 +12,7 @@ _HALF: Final = 1 << 31
 RESTART_GAP: Final = 1 << 16  # packets; a sequence further off is a sender that started anew, not a late packet
 
 WINDOW_PACKETS: Final = 64  # whose delays are remembered: two seconds at 30 a second
-USUAL_SHARE: Final = 0.4  # of the packets are there when their moment comes; the others are predicted until they are
+USUAL_SHARE: Final = 0.2  # of the packets are there when their moment comes; the others are predicted until they are
 STALE_US: Final = 250_000  # later than the fastest: left over from an outage
 FUTURE_US: Final = 1_000_000  # earlier than the fastest: no link becomes faster by that much
 RESYNC_PACKETS: Final = 5  # that agree with each other, and not with what came before

@@ -139,6 +139,11 @@ class Playout:
         return max(0, self._delay_us - self._arrivals.fastest_us) if self._plan else 0
 
     @property
+    def still(self) -> bool:
+        """Whether the newest packet said that the next may be late, since nothing moves."""
+        return self._still
+
+    @property
     def settled(self) -> bool:
         """Whether nothing moves until the next packet."""
         if self._shown is None:
@@ -147,8 +152,14 @@ class Playout:
 
     @property
     def shown_capture_us(self) -> int | None:
-        """When what is shown was captured, on the packets' clock: never later than the newest packet. None at rest."""
+        """When what is shown was captured, on the packets' clock: never later than the newest packet.
+
+        None at rest, and while a head keeps still beyond the newest packet: its sender has said that it captures the
+        same again and again, and what is not sent has no time.
+        """
         if self._shown_plan is None or self.state in (PlayoutState.WAITING, PlayoutState.RESTING):
+            return None
+        if self._still and self._shown_us > self._shown_plan.newest_us:
             return None
         return min(self._shown_us, self._shown_plan.newest_us)
 

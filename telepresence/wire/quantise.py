@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from telepresence.face.basis import default_basis
 from telepresence.face.motion import SCALE_RANGE, Motion, Pose, clamp
@@ -74,14 +73,3 @@ def rescaled(translation: int, before: int, after: int, tables: Tables) -> int:
 
 def _kept(value: float, before: int | None) -> int:
     return before if before is not None and abs(value - before) < KEEP else round(value)
-
-
-def spread(a: Grid, b: Grid, reach: NDArray[np.float64]) -> float:
-    """How far apart two motions put the face: root mean square over the landmarks, canonical units.
-
-    Args:
-        a: one motion.
-        b: another.
-        reach: (V,) displacement by one integer of each value, `fit.reach`.
-    """
-    return float(np.linalg.norm((np.array(a) - np.array(b)) * reach))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from telepresence.bench.ends import HoldNewest, PlainCodec
+from telepresence.bench import link
+from telepresence.bench.ends import AdaptiveCodec, HoldNewest, MotionCodec, PlainCodec
 from telepresence.bench.link import CONDITIONS, DELAY_US, link_table, markdown, simulate, worst
+from telepresence.cli import main
+from telepresence.errors import InputError, MediaError
 from telepresence.face.basis import default_basis
 from telepresence.rtc.link import Bursts, LinkConditions
 from telepresence.wire.packets import MotionPacket
@@ -50,6 +57,17 @@ def test_ten_percent_loss_and_jitter_keep_their_bounds(talk: list[MotionPacket])
         row = simulate(talk, "", CONDITIONS["10 % loss, 20 ms jitter"], seed=seed)
         assert row.age_p95 <= DELAY_US / 1000 + 75
         assert row.freeze <= 100
+
+
+def test_an_adaptive_rate_costs_nothing_that_can_be_seen(talk: list[MotionPacket]) -> None:
+    """A head that talks, then keeps still, then talks: as young and as true as if every motion were sent."""
+    still = [replace(packet, motion=talk[60].motion) if 40 <= packet.sequence < 120 else packet for packet in talk]
+    for name in ("clean", "10 % loss, 20 ms jitter"):
+        every, adaptive = (simulate(still, name, CONDITIONS[name], codec=c) for c in (MotionCodec, AdaptiveCodec))
+        assert adaptive.payload_kbps < 0.85 * every.payload_kbps
+        assert adaptive.age_p95 <= every.age_p95 + 2
+        assert adaptive.freeze <= max(every.freeze, 100)
+        assert adaptive.error_pct <= every.error_pct * 1.1 + 0.02
 
 
 def test_after_an_outage_fresh_motion_comes_soon() -> None:
@@ -100,3 +118,26 @@ def test_table() -> None:
     lines = markdown(both).splitlines()
     assert len(lines) == 5
     assert {line.count("|") for line in lines} == {11}
+
+
+def test_clips_too_short_and_folders_without_clips_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "clip_packets", lambda path, cache: clip(6))
+    with pytest.raises(MediaError, match="longer"):
+        link.streams([Path("short.mp4")], tmp_path)
+    with pytest.raises(InputError, match=r"\.mp4"):
+        link.clip_files([tmp_path])
+    (tmp_path / "b.mp4").touch()
+    (tmp_path / "a.mp4").touch()
+    assert link.clip_files([tmp_path, Path("c.mov")]) == [tmp_path / "a.mp4", tmp_path / "b.mp4", Path("c.mov")]
+
+
+def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "streams", lambda clips, cache: [clip(2)])
+    monkeypatch.setattr(link, "CONDITIONS", {"clean": LinkConditions(DELAY_US)})
+    monkeypatch.setattr(link, "link_table", partial(link_table, conditions={"clean": LinkConditions(DELAY_US)}))
+    out = tmp_path / "link.json"
+    result = CliRunner().invoke(main, ["bench", "link", "--runs", "1", "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(out.read_text())
+    assert len(figures) == len(link.WAYS) == result.output.count("| clean |")
+    assert figures[next(iter(figures))][0]["age_p50"] > 30

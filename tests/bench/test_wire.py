@@ -12,7 +12,7 @@ from telepresence.errors import MediaError
 from telepresence.face.basis import default_basis
 from telepresence.face.motion import keypoints
 from telepresence.face.topology import EYE_OPENING_LEFT, EYE_OPENING_RIGHT, MOUTH_OPENING
-from telepresence.wire.thrift import UNSEEN
+from telepresence.wire.thrift import UNSEEN, Rate
 from tests.wire.motions import moving
 
 
@@ -71,9 +71,9 @@ def test_figures_of_one_clip_add_up() -> None:
 
 def test_thrift_halves_messages_and_rest_is_nearly_silent() -> None:
     clip = made_up()
-    assert len(send(clip, thrifty=True).sizes) == len(clip.motions) / 2
+    assert len(send(clip, Rate.THRIFTY).sizes) == len(clip.motions) / 2
     rest = at_rest(clip)
-    assert both_ways_kbps(send(rest, thrifty=True), rest) < 10
+    assert both_ways_kbps(send(rest, Rate.THRIFTY), rest) < 10
     assert UNSEEN < 0.015  # below what the keypoint error may be
 
 

@@ -18,6 +18,7 @@ from telepresence.rtc import session
 from telepresence.rtc.cache import AvatarCache
 from telepresence.rtc.peer import Ours, Peer, State
 from telepresence.wire.codec import MotionPacket
+from telepresence.wire.thrift import Rate
 
 
 def run(test: Callable[[], Awaitable[None]], timeout_s: float = 20) -> None:
@@ -88,6 +89,7 @@ class Pair:
 
 @contextlib.asynccontextmanager
 async def pair(folder: Path, ours_a: Ours | None = None, ours_b: Ours | None = None) -> AsyncIterator[Pair]:
+    """By default every motion is sent, so that tests may count on it, however alike they are."""
     relayed: list[Payload] = []
     seen_a, seen_b = Seen(), Seen()
     peers: dict[str, Peer] = {}
@@ -103,7 +105,7 @@ async def pair(folder: Path, ours_a: Ours | None = None, ours_b: Ours | None = N
     cache_a, cache_b = AvatarCache(folder / "a"), AvatarCache(folder / "b")
 
     def new_a() -> Peer:
-        peers["a"] = Peer("b", ours_a or Ours(None, cache=cache_a), relay_to("b"), seen_a)
+        peers["a"] = Peer("b", ours_a or Ours(None, cache=cache_a, rate=Rate.EVERY), relay_to("b"), seen_a)
         return peers["a"]
 
     new_a()

@@ -20,6 +20,7 @@ from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.peer import Ours, Peer, State
 from telepresence.rtc.transfer import offer_of
 from telepresence.wire.codec import MotionDecoder
+from telepresence.wire.thrift import Rate
 from tests.rtc.pair import Pair, Seen, packet, pair, run, until
 
 
@@ -74,9 +75,22 @@ def test_motion_refers_to_what_was_acknowledged(tmp_path: Path) -> None:
     run(test)
 
 
+def test_unless_told_otherwise_a_still_head_sends_next_to_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path, Ours(None, cache=AvatarCache(tmp_path / "a"))) as both:
+            await both.connected()
+            for n in range(30):
+                await until(lambda n=n: both.a.send_motion(packet(capture_us=n * 33_000)))
+            assert both.a.counters.left_out > 15
+            assert both.a.counters.sent + both.a.counters.left_out == 30  # one by one
+            await until(lambda: bool(both.seen_b.motion) and both.seen_b.motion[-1][0].still)
+
+    run(test)
+
+
 def test_thrifty_motion_comes_in_pairs_and_not_at_all_while_the_head_is_still(tmp_path: Path) -> None:
     async def test() -> None:
-        ours = Ours(None, cache=AvatarCache(tmp_path / "a"), thrifty=True)
+        ours = Ours(None, cache=AvatarCache(tmp_path / "a"), rate=Rate.THRIFTY)
         async with pair(tmp_path, ours) as both:
             await both.connected()
             for n in range(30):  # turns, then keeps still
@@ -158,7 +172,9 @@ def test_avatar_is_fetched_verified_and_cached_while_motion_flows(tmp_path: Path
     cache = AvatarCache(tmp_path / "b")
 
     async def test() -> None:
-        async with pair(tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a")), Ours(None, cache=cache)) as both:
+        async with pair(
+            tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a"), rate=Rate.EVERY), Ours(None, cache=cache)
+        ) as both:
             await both.connected()
             sequence = 0
             while not any(whole for _, whole in both.seen_b.avatars):
@@ -171,7 +187,9 @@ def test_avatar_is_fetched_verified_and_cached_while_motion_flows(tmp_path: Path
             assert len(both.seen_b.motion) >= 0.8 * sequence
             assert not both.seen_a.avatars
         await until(lambda: cache.get(offer_of(data).sha256) == data)
-        async with pair(tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a")), Ours(None, cache=cache)) as again:
+        async with pair(
+            tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a"), rate=Rate.EVERY), Ours(None, cache=cache)
+        ) as again:
             await again.connected()
             await until(lambda: bool(again.seen_b.avatars))
             assert again.seen_b.avatars == [(data, True)]

@@ -100,6 +100,18 @@ def test_every_packet_is_drawn_at_once_and_a_missing_one_predicted() -> None:
     assert not np.array_equal(predicted, before)
 
 
+def test_a_lost_packet_is_not_waited_for_longer_than_a_slow_cameras_next_one() -> None:
+    """24 pictures a second are 41.7 ms apart; more would be added to the age of all that a loss delays."""
+    assert 1_000_000 / 24 < MISSED_US <= 1_000_000 / 20
+
+
+def test_while_a_head_keeps_still_pictures_go_on_at_their_rate() -> None:
+    stage = Stage()
+    stage.settle()
+    last = stage.play([replace(packet, still=True) for packet in motions()], 1_000_000)
+    assert stage.puppet.due_us() == last + STEP
+
+
 def test_the_way_from_rest_to_motion_has_no_jump() -> None:
     stage = Stage()
     stage.settle()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class White:
     size = SIZE
 
     def prepare(self, avatar: object) -> object:
-        return avatar
+        return SimpleNamespace(warnings=())
 
     def render(self, prepared: object, keypoints: object) -> np.ndarray:
         return np.full((SIZE, SIZE, 4), 255, np.uint8)

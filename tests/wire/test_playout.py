@@ -227,6 +227,22 @@ def test_a_still_sender_may_be_late() -> None:
     assert play(playout, [], at + STILL_GONE_US + 100_000, at + STILL_GONE_US)[-1][2] is PlayoutState.RESTING
 
 
+def test_while_a_head_keeps_still_what_is_not_sent_has_no_age() -> None:
+    playout = Playout()
+    *moving, (last, at) = list(packets(30))
+    play(playout, [*moving, (replace(last, still=True), at)], at + SINK)
+    playout.sample(at + SINK + 300_000)
+    assert playout.still
+    assert playout.shown_capture_us is None
+    assert playout.state is PlayoutState.LIVE
+    following = at + 360_000
+    playout.receive(MotionPacket(31, following - DELAY, talking(last.capture_us)), following)
+    playout.sample(following)
+    assert not playout.still
+    assert playout.shown_capture_us is not None
+    assert following - playout.shown_capture_us < 2 * DELAY
+
+
 def test_back_from_rest_without_a_jump() -> None:
     playout = Playout()
     first, second = list(packets(30)), list(packets(60, start=120))
