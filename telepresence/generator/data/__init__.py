@@ -1,0 +1,1 @@
+"""Training data: face clips on disk -> one compact file per clip -> augmented samples. No torch in here."""

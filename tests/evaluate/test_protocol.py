@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from telepresence.errors import InputError
+from telepresence.evaluate.protocol import (
+    Shots,
+    blink_frames,
+    candidates,
+    judged_frames,
+    parse_shots,
+    split,
+    too_short,
+)
+
+
+def test_shots_are_read_and_fine_tuning_brings_its_untuned_twin() -> None:
+    assert [s.key for s in parse_shots("1, 8,32")] == ["1", "8", "32"]
+    tuned = parse_shots("1", fine_tune=True)
+    assert [s.key for s in tuned] == ["1", "8@60", "8+ft"]
+    assert [s.split for s in tuned] == ["first", "late", "late"]
+    assert [s.tuned for s in tuned] == [False, False, True]
+
+
+@pytest.mark.parametrize("text", ["", "0", "33", "8@20", "eight", "8,,1", "-1"])
+def test_shots_that_mean_nothing_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--shots"):
+        parse_shots(text)
+
+
+def test_references_never_come_from_what_is_judged() -> None:
+    for name in ("first", "late"):
+        for frames in (1, 2, 9, 75, 6000):
+            parts = split(name, frames, 30.0)
+            assert not set(parts.learn) & set(parts.test)
+    assert split("first", 100, 25.0).learn == range(20)
+    assert split("late", 100, 25.0).test == range(60, 100)
+    assert split("late", 6000, 25.0).learn == range(750)  # half a minute
+    assert split("late", 6000, 25.0).test == range(3600, 6000)
+
+
+def test_one_reference_is_the_first_frame_with_a_face() -> None:
+    seen = np.ones(100, np.bool_)
+    seen[:3] = False
+    parts = split("first", 100, 25.0)
+    assert candidates(Shots("1", 1, "first"), parts, seen) == [3]
+    assert candidates(Shots("8", 8, "first"), parts, seen) == list(range(3, 20))
+
+
+def test_short_clips_are_left_out_with_the_reason() -> None:
+    seen = np.ones(75, np.bool_)
+    first = split("first", 75, 25.0)
+    assert too_short(Shots("8", 8, "first"), first, seen, 25.0) is None
+    assert "32 references" in str(too_short(Shots("32", 32, "first"), first, seen, 25.0))
+    tuned = Shots("8+ft", 8, "late", tuned=True)
+    assert "1.8 s" in str(too_short(tuned, split("late", 75, 25.0), seen, 25.0))
+    seen[15:] = False
+    assert "0 frames" in str(too_short(Shots("1", 1, "first"), first, seen, 25.0))
+
+
+def test_frames_are_judged_in_runs_over_the_whole_test_part() -> None:
+    seen = np.ones(1000, np.bool_)
+    seen[505] = False
+    chosen = judged_frames(seen, range(200, 1000), 60)
+    assert 50 <= len(chosen) <= 60
+    assert chosen[0] == 200
+    assert chosen[-1] == 999
+    assert 505 not in chosen
+    steps = np.diff(chosen)
+    assert (steps == 1).sum() >= 0.85 * len(steps)
+    assert judged_frames(seen[:75], range(15, 75), 60) == list(range(15, 75))
+
+
+def test_blinks_are_found_with_what_is_around_them() -> None:
+    eyes = np.full(100, 0.2, np.float32)
+    eyes[[10, 50, 51, 99]] = 0.02
+    eyes[70] = np.nan
+    assert blink_frames(eyes, range(20, 100)) == [range(48, 54), range(97, 100)]
+    assert len(blink_frames(eyes, range(100), limit=2)) == 2
+    assert blink_frames(np.full(100, np.nan, np.float32), range(20, 100)) == []
