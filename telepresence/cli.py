@@ -228,8 +228,11 @@ def bench_wire(clips: tuple[Path, ...], json_out: Path | None, plot_out: Path | 
     """What motion costs on the wire, and how true it stays. Of a folder, all its .mp4 are taken."""
     from telepresence.bench.link import clip_files
     from telepresence.bench.wire import run_bench
+    from telepresence.paths import refuse_overwriting
 
-    click.echo(run_bench(clip_files(clips), cache, json_out, plot_out))
+    files = clip_files(clips)
+    refuse_overwriting({"--json": json_out, "--plot": plot_out}, files)
+    click.echo(run_bench(files, cache, json_out, plot_out))
 
 
 @bench.command("link")
@@ -243,8 +246,9 @@ def bench_link(clips: tuple[Path, ...], real: bool, runs: int, json_out: Path | 
     from telepresence.bench.link import clip_files, run_link
     from telepresence.paths import refuse_overwriting
 
-    refuse_overwriting({"--json": json_out}, clips)
-    click.echo(run_link(clip_files(clips), cache, runs, real=real, json_out=json_out))
+    files = clip_files(clips)
+    refuse_overwriting({"--json": json_out}, files)
+    click.echo(run_link(files, cache, runs, real=real, json_out=json_out))
 
 
 @main.command()
@@ -293,8 +297,8 @@ def train() -> None:
 @click.option(
     "--cool-down", type=click.IntRange(min=0), default=0, help="Let the rate fall over so many samples, stop."
 )
-@click.option("--batch", type=click.IntRange(1, 4096), help="Samples a step and process. Default: 6.")
-@click.option("--adversarial-after", type=click.IntRange(min=0), help="Samples before the discriminator joins: 30000.")
+@click.option("--batch", type=click.IntRange(1, 4096), help="Samples a step and process. Default: 5.")
+@click.option("--adversarial-after", type=click.IntRange(min=0), help="Samples before the discriminator joins: 8000.")
 @click.option("--perceptual", type=_PATH, metavar="FILE", help="Also compare by this TorchScript network's features.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights and data. Default: 0.")
 @click.option("--workers", type=click.IntRange(0, 256), help="Processes that draw samples, for each process: 1.")

@@ -162,6 +162,16 @@ def missing(looks: Sequence[Look]) -> list[str]:
     return [what for what, there in seen.items() if not there]
 
 
+def least_useful(looks: Sequence[Look], chosen: Sequence[int]) -> int:
+    """Which picture to replace first: the one not chosen, or else the one chosen, that is most like another chosen.
+
+    The first reference is never named. With a single look there is only that one.
+    """
+    features = np.stack([look.features for look in looks])
+    spare = [i for i in range(len(looks)) if i not in chosen] or list(chosen[1:]) or [chosen[0]]
+    return min(spare, key=lambda i: _distance(features, i, [j for j in chosen if j != i] or [i]))
+
+
 def _usable(looks: Sequence[Look]) -> list[int]:
     """Leave out the blurred and the mistracked, as long as enough is left."""
     if len(looks) < 12:

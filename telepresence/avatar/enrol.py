@@ -12,26 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.avatar.background import background_plate
-from telepresence.avatar.choose import Look, bright_mouth, choose, describe, look_at, missing, sharpness
+from telepresence.avatar.choose import Look, choose, describe, least_useful, look_at, missing
+from telepresence.avatar.flaws import FRONTAL, flaw, turn_degrees
 from telepresence.avatar.framing import Square, choose_square
 from telepresence.avatar.model import MAX_REFERENCES, MAX_SIDE, Avatar, Reference
-from telepresence.errors import FaceError, InputError
+from telepresence.avatar.photos import usable_photos
+from telepresence.avatar.scenes import MAX_CANDIDATES as MAX_CANDIDATES
+from telepresence.avatar.scenes import clip_candidates
+from telepresence.errors import FaceError, InputError, MediaError
 from telepresence.face.identity import neutral_shape
-from telepresence.face.landmarks import LandmarkTracker, detect_faces, face_area
 from telepresence.face.matte import Matter, only_person
 from telepresence.face.motion import to_square
-from telepresence.media import ClipInfo, clip_info, ended_early, is_photo, read_frames, read_photo
+from telepresence.media import clip_info, is_photo, read_frames
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 Progress = Callable[[str], None]
 
 REFERENCES: Final = 8
-CLEARLY_LARGER: Final = 2.0  # areas: the largest face is meant when it is this much larger than the next
 MAX_PHOTOS: Final = 64
-MAX_CANDIDATES: Final = 400  # pictures of a clip that are looked at, evenly over its first MAX_FRAMES
-MAX_FRAMES: Final = 7200  # four minutes at 30 fps; the rest of a longer clip is not read
-MIN_CANDIDATES: Final = 5  # a face seen less often than this in a clip was hardly in it
 PLATE_PICTURES: Final = 24
 NEUTRAL_PICTURES: Final = 300
 
@@ -55,21 +54,19 @@ def enrol(
         free_for_all: mark it so that anyone may be shown as this avatar.
         progress: called with a line of text now and then, and with what is still missing at the end.
 
+    Photos that cannot be used are left out as long as one is left; `progress` hears which, and why. docs/enrolment.md.
+
     Raises:
-        MediaError: a source cannot be read.
-        FaceError: a source shows no face, no clearly largest face, or too small a face.
+        MediaError: the clip, or the only photo, cannot be read.
+        FaceError: no source shows a usable face.
         InputError: the sources do not go together.
     """
     say = progress or (lambda line: None)
     if not 1 <= references <= MAX_REFERENCES:
         raise InputError(f"{references} references asked for; an avatar has 1 to {MAX_REFERENCES}")
-    photos = [is_photo(path) for path in sources]
-    if not sources or len(sources) > MAX_PHOTOS or (len(sources) > 1 and not all(photos)):
-        raise InputError(f"enrol takes 1 to {MAX_PHOTOS} photos, or exactly one clip; not these {len(sources)} files")
-    found = _from_photos(sources, references, say) if photos[0] else _from_clip(sources[0], references, say)
-    lacking = missing(found.looks)
-    if lacking:
-        say("what the avatar has not seen it must invent; pictures would help that show " + ", ".join(lacking))
+    photos = _all_photos(sources)
+    found = _from_photos(sources, references, say) if photos else _from_clip(sources[0], references, say)
+    _advise(found, say)
     return Avatar(
         name=name,
         references=found.references,
@@ -86,63 +83,65 @@ class _Found:
     looks: list[Look]
     neutral: Floats
     background: Picture
+    replace: str | None = None
+    """The photo that adds least, where no more than these are used."""
+
+
+def _all_photos(sources: Sequence[Path]) -> bool:
+    """True for photos, False for one clip."""
+    if len(sources) == 1:
+        return is_photo(sources[0])
+    clips = [path.name for path in sources if not _maybe_photo(path)]
+    if sources and len(sources) <= MAX_PHOTOS and not clips:
+        return True
+    raise InputError(
+        f"enrol takes 1 to {MAX_PHOTOS} photos, or exactly one clip; not these {len(sources)} files"
+        + (
+            f", of which {', '.join(clips[:3])} {'is no photo' if len(clips) == 1 else 'are no photos'}"
+            if clips
+            else ""
+        )
+    )
+
+
+def _maybe_photo(path: Path) -> bool:
+    """Whether to try it as one of several photos: an empty file is left out later, a wrong path is told at once."""
+    try:
+        return is_photo(path)
+    except MediaError:
+        if not path.is_file():
+            raise
+        return True
+
+
+def _advise(found: _Found, say: Progress) -> None:
+    lacking = missing(found.looks)
+    if lacking:
+        instead = f"; {found.replace} adds least, so replace it first" if found.replace else ""
+        say(f"what the avatar has not seen it must invent; pictures would help that show {', '.join(lacking)}{instead}")
 
 
 def _from_photos(paths: Sequence[Path], count: int, say: Progress) -> _Found:
-    pictures: list[Picture] = []
-    landmarks: list[Floats] = []
-    for path in paths:
-        photo = read_photo(path)
-        face = the_face(photo, str(path))
-        square = choose_square(photo.shape[1], photo.shape[0], [face], str(path))
-        side = min(MAX_SIDE, square.side)
-        pictures.append(square.cut(photo, side))
-        landmarks.append(square.landmarks(face, side))
-        say(f"{path.name}: face found")
-    neutral = neutral_shape([to_square(p, len(i), len(i)) for p, i in zip(landmarks, pictures, strict=True)])
-    looks = [look_at(i, p, neutral) for i, p in zip(pictures, landmarks, strict=True)]
+    photos = usable_photos(paths, say)
+    neutral = neutral_shape([to_square(p.landmarks, len(p.picture), len(p.picture)) for p in photos])
+    looks = [look_at(photo.picture, photo.landmarks, neutral) for photo in photos]
     chosen = choose(looks, count)
+    first = photos[chosen[0]]
+    if first.turn > FRONTAL:
+        say(
+            f"{first.path.name}: turned away by {first.turn:.0f} degrees, and no photo is closer to the front; "
+            "add one that looks into the camera"
+        )
     with Matter() as matter:
-        references = [_reference(pictures[i], landmarks[i], matter) for i in chosen]
+        references = [_reference(photos[i].picture, photos[i].landmarks, matter) for i in chosen]
     plate = background_plate([references[0].picture], [references[0].matte])
-    return _Found(tuple(references), [looks[i] for i in chosen], neutral, plate)
-
-
-def the_face(photo: Picture, where: str) -> Floats:
-    """Landmarks (478, 3) of the one face that a photo is of.
-
-    Raises:
-        FaceError: there is none, or two are about the same size.
-    """
-    faces = detect_faces(photo)
-    if not faces:
-        raise FaceError(
-            f"{where}: no face found; use a picture that shows one face from the front, well lit and not covered"
-        )
-    if len(faces) > 1 and face_area(faces[0]) < CLEARLY_LARGER * face_area(faces[1]):
-        raise FaceError(
-            f"{where}: {len(faces)} faces of about the same size; crop it so that only the person to enrol is left"
-        )
-    return faces[0]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Candidate:
-    index: int
-    landmarks: Floats
-    sharp: float
-    bright: float
+    weakest = photos[least_useful(looks, chosen)].path.name if len(photos) >= count and len(photos) > 1 else None
+    return _Found(tuple(references), [looks[i] for i in chosen], neutral, plate, weakest)
 
 
 def _from_clip(path: Path, count: int, say: Progress) -> _Found:
     info = clip_info(path)
-    candidates = _candidates(path, info, say)
-    if len(candidates) < MIN_CANDIDATES:
-        raise FaceError(
-            f"{path}: a face was found in only {len(candidates)} pictures; use a clip of a few seconds that shows one "
-            "face from the front, well lit and not covered"
-        )
-    say(f"{path.name}: {len(candidates)} pictures with a face")
+    candidates = clip_candidates(path, info, say)
     size = (info.width, info.height)
     square = choose_square(*size, [c.landmarks for c in candidates], str(path))
     side = min(MAX_SIDE, square.side)
@@ -155,6 +154,7 @@ def _from_clip(path: Path, count: int, say: Progress) -> _Found:
     for_plate = [int(i) for i in np.linspace(0, len(candidates) - 1, min(PLATE_PICTURES, len(candidates)))]
     wanted = {candidates[i].index for i in (*chosen, *for_plate)}
     pictures = _pictures(path, wanted, square, side)
+    _check_clip(path, pictures[candidates[chosen[0]].index], placed[chosen[0]], say)
     with Matter() as matter:
         references = [_reference(pictures[candidates[i].index], placed[i], matter) for i in chosen]
         plates = [pictures[candidates[i].index] for i in for_plate]
@@ -162,27 +162,14 @@ def _from_clip(path: Path, count: int, say: Progress) -> _Found:
     return _Found(tuple(references), [looks[i] for i in chosen], neutral, plate)
 
 
-def _candidates(path: Path, info: ClipInfo, say: Progress) -> list[_Candidate]:
-    """Landmarks of evenly chosen pictures, measured at once so that no picture is kept."""
-    stride = -(-min(info.frames or MAX_FRAMES // 4, MAX_FRAMES) // MAX_CANDIDATES)
-    candidates: list[_Candidate] = []
-    index, end_us = -1, 0.0
-    with LandmarkTracker() as tracker:
-        for index, frame in enumerate(islice(read_frames(path), MAX_FRAMES)):
-            end_us = frame.time_us + 1e6 / info.fps
-            if index % stride or frame.picture.shape[:2] != (info.height, info.width):
-                continue  # a stream may change its size midway; one framing holds for all references
-            landmarks = tracker(frame.picture)
-            if landmarks is None:
-                continue
-            if not candidates:
-                the_face(frame.picture, f"{path}, picture {index}")
-            sharp, bright = sharpness(frame.picture, landmarks), bright_mouth(frame.picture, landmarks)
-            candidates.append(_Candidate(index, landmarks, sharp, bright))
-    early = ended_early(path, info, index + 1, end_us / 1e6)
-    if early and index + 1 < MAX_FRAMES:
-        say(early)
-    return candidates
+def _check_clip(path: Path, picture: Picture, landmarks: Floats, say: Progress) -> None:
+    """Judge a clip by its best picture: if that will not do, none will."""
+    reason = flaw(picture, landmarks)
+    if reason is not None:
+        raise FaceError(f"{path}: even in its best picture {reason.replace('use one', 'use a clip')}")
+    degrees = turn_degrees(picture, landmarks)
+    if degrees > FRONTAL:
+        say(f"{path.name}: the head is always turned away, by {degrees:.0f} degrees at least; look into the camera")
 
 
 def _pictures(path: Path, wanted: set[int], square: Square, side: int) -> dict[int, Picture]:

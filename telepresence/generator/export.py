@@ -1,10 +1,14 @@
-"""Write an engine's folder: graphs, description and golden vectors: `python -m telepresence.generator.export prior`."""
+"""Write an engine's folder: graphs, description and golden vectors.
+
+python -m telepresence.generator.export prior
+python -m telepresence.generator.export live --weights out/train/live/weights.pt
+"""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,17 +21,23 @@ from telepresence.resources import shipped
 
 OPSET: Final = 18  # the lowest that torch's exporter writes; TensorRT 10 and 11, OpenVINO and onnxruntime read it
 SIZES: Final = (256, 512)
+WEIGHTS: Final = ("encoder.", "network.")  # how the names of learned weights begin in a graph
+HALF: Final = ".half"  # ends their names in the file
 
 
 def main() -> None:
     """Export one engine into `engines/NAME`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine", choices=sorted(_ENGINES))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", choices=("live", "prior"))
     parser.add_argument("--out", type=Path, help="folder of engines; default: the checkout's")
+    parser.add_argument("--weights", type=Path, help="of `live`: what training wrote; default: those it has already")
     options = parser.parse_args()
     folder = (options.out or shipped("engines")) / options.engine
     folder.mkdir(parents=True, exist_ok=True)
-    _ENGINES[options.engine](folder)
+    if options.engine == "prior":
+        export_prior(folder)
+    else:
+        export_live(folder, options.weights)
 
 
 def export_prior(folder: Path) -> None:
@@ -40,6 +50,20 @@ def export_prior(folder: Path) -> None:
         write_golden(folder, size, REFERENCES, encode, render)
     description = "Analytic: a z-buffered face mesh with rigid rings warps the two nearest references."
     describe(folder, "prior", REFERENCES, f"{description} No learned weights.")
+
+
+def export_live(folder: Path, weights: Path | None) -> None:
+    """The learned engine, from trained weights or, without them, again from those in its graphs."""
+    from telepresence.generator.live import REFERENCES, LiveEncode, LiveRender
+    from telepresence.generator.weights import read_weights, weights_of_engine
+
+    network = read_weights(weights) if weights else weights_of_engine(folder)
+    for size in SIZES:
+        encode, render = LiveEncode(network, size).eval(), LiveRender(network, size).eval()
+        export_graphs(folder, size, REFERENCES, encode, render)
+        write_golden(folder, size, REFERENCES, encode, render)
+    description = "Learned: a small network corrects what the mesh looks up in up to four references at every pixel."
+    describe(folder, "live", REFERENCES, description)
 
 
 def export_graphs(folder: Path, size: int, references: int, encode: nn.Module, render: nn.Module) -> None:
@@ -114,11 +138,27 @@ def _export(
     for value in [*model.graph.input, *model.graph.output]:
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
+    _halve(model.graph)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-_ENGINES: Final[dict[str, Callable[[Path], None]]] = {"prior": export_prior}
+def _halve(graph: Any) -> None:
+    """Keep learned weights as float16, cast to float32 when a runtime loads them: half the bytes, the same pictures.
+
+    Training already rounds the weights it hands over, so nothing changes. Geometry stays in float32.
+    """
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name.startswith(WEIGHTS):
+            values, name = numpy_helper.to_array(tensor), tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}{HALF}"))
+            casts.append(helper.make_node("Cast", [tensor.name], [name], f"cast_{name}", to=TensorProto.FLOAT))
+    for node in reversed(casts):
+        graph.node.insert(0, node)
 
 
 if __name__ == "__main__":

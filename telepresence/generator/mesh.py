@@ -45,6 +45,25 @@ NECK_FALL: Final = 0.33  # of a face height: over so much below the chin motion 
 
 
 @dataclass(frozen=True, slots=True)
+class Ring:
+    """A copy of the face oval around the head."""
+
+    scale: float
+    """Of the oval, about its centre."""
+    depth: float
+    """Behind the ears, as a share of the distance from nose to ear."""
+    follow: float
+    """How much of the oval's own change of shape (a dropping jaw) it takes part in."""
+    hair: float
+    """How much of the head's motion it makes at the top."""
+    fade: tuple[float, float] = (0.0, NECK_FALL)
+    """Between which heights below the chin, in face heights, its motion fades to rest; negative is above the chin."""
+
+
+RINGS: Final = tuple(Ring(*row) for row in zip(RING_SCALES, RING_DEPTHS, RING_FOLLOW, HAIR_FOLLOW, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
     """Constants of the prior. V = L + R vertices: landmarks first, then rings from the inside out."""
 
@@ -69,14 +88,14 @@ class Mesh:
     """(R,) share of the head's motion that a ring vertex makes; 0 stays where it is in the reference."""
 
 
-def build_mesh() -> Mesh:
+def build_mesh(rings: tuple[Ring, ...] = RINGS) -> Mesh:
     """Make the mesh from the mean face."""
     mean = default_basis().mean.astype(np.float64)
     chosen = [*_OVAL, *_LIPS, *_EYES, *_BROWS, *_FILL, *_IRISES]
     triangles = _face_triangles(mean, chosen)
-    rings, ring_triangles = _rings(mean, chosen)
+    ring_arrays, ring_triangles = _rings(mean, chosen, rings)
     triangles = np.concatenate([triangles, ring_triangles])
-    return Mesh(np.array(chosen), triangles, _mouth(mean, chosen, triangles), _affine(mean), *rings)
+    return Mesh(np.array(chosen), triangles, _mouth(mean, chosen, triangles), _affine(mean), *ring_arrays)
 
 
 def _mouth(mean: NDArray[np.float64], chosen: list[int], triangles: NDArray[np.int64]) -> Floats:
@@ -118,7 +137,9 @@ def _inside(point: NDArray[np.float64], polygon: NDArray[np.float64]) -> bool:
     return bool((crosses & (point[0] < x)).sum() % 2)
 
 
-def _rings(mean: NDArray[np.float64], chosen: list[int]) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
+def _rings(
+    mean: NDArray[np.float64], chosen: list[int], rings: tuple[Ring, ...]
+) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
     oval = mean[list(_OVAL)]
     centre = oval.mean(0)
     ears = oval[:, 2].max()
@@ -126,21 +147,22 @@ def _rings(mean: NDArray[np.float64], chosen: list[int]) -> tuple[tuple[Any, ...
     chin, height = oval[:, 1].max(), np.ptp(oval[:, 1])
     count = len(_OVAL)
     points, shape, motion = [], [], []
-    for scale, depth, follow, hair in zip(RING_SCALES, RING_DEPTHS, RING_FOLLOW, HAIR_FOLLOW, strict=True):
-        ring = centre + scale * (oval - centre)
-        ring[:, 2] = np.maximum(ring[:, 2], 0.5 * (oval[:, 2] + ears)) + depth * reach
-        points.append(ring)
-        shape.append(np.full(count, follow))
-        below = np.clip((ring[:, 1] - chin) / (NECK_FALL * height), 0, 1)
-        motion.append(hair * (1 - below))
+    for ring in rings:
+        place = centre + ring.scale * (oval - centre)
+        place[:, 2] = np.maximum(place[:, 2], 0.5 * (oval[:, 2] + ears)) + ring.depth * reach
+        points.append(place)
+        shape.append(np.full(count, ring.follow))
+        begin, end = ring.fade
+        below = np.clip(((place[:, 1] - chin) / height - begin) / (end - begin), 0, 1)
+        motion.append(ring.hair * (1 - below))
     inner = [[chosen.index(i) for i in _OVAL]]
-    rows = inner + [[len(chosen) + r * count + i for i in range(count)] for r in range(len(RING_SCALES))]
+    rows = inner + [[len(chosen) + r * count + i for i in range(count)] for r in range(len(rings))]
     triangles = []
     for near, far in pairwise(rows):
         for i in range(count):
             j = (i + 1) % count
             triangles += [(near[i], near[j], far[i]), (near[j], far[j], far[i])]
-    repeated = np.tile(np.array(_OVAL), len(RING_SCALES))
+    repeated = np.tile(np.array(_OVAL), len(rings))
     arrays = (
         repeated,
         mean[repeated].astype(np.float32),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -92,7 +93,40 @@ def test_several_photos_of_different_sizes(tmp_path: Path) -> None:
 def test_a_photo_without_a_face_is_named(tmp_path: Path) -> None:
     empty = photo(tmp_path / "wall.png", np.full((200, 300, 3), 99, np.uint8))
     with pytest.raises(FaceError, match=r"wall\.png: no face found; use a picture"):
-        enrol([photo(tmp_path / "a.png", portrait()), empty], name="Me")
+        enrol([empty], name="Me")
+
+
+def test_one_bad_photo_among_good_ones_is_left_out_loudly(tmp_path: Path) -> None:
+    empty = photo(tmp_path / "wall.png", np.full((200, 300, 3), 99, np.uint8))
+    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
+    (tmp_path / "nothing.jpg").touch()
+    sources = [empty, tmp_path / "torn.jpg", photo(tmp_path / "a.png", portrait()), tmp_path / "nothing.jpg"]
+    lines: list[str] = []
+    avatar = enrol(sources, name="Me", progress=lines.append)
+    assert len(avatar.references) == 1
+    out = [line for line in lines if line.startswith("left out: ")]
+    assert len(out) == 3
+    assert "wall.png: no face found; use" in out[0]
+    assert "torn.jpg: not a photo" in out[1]
+    assert "nothing.jpg: an empty file" in out[2]
+
+
+def test_when_no_photo_is_usable_each_reason_is_given(tmp_path: Path) -> None:
+    wall = photo(tmp_path / "wall.png", np.full((200, 300, 3), 99, np.uint8))
+    dark = photo(tmp_path / "night.png", portrait() // 10)
+    with pytest.raises(FaceError, match=r"(?s)no usable photo:.*wall\.png: no face.*night\.png: the face is too dark"):
+        enrol([wall, dark], name="Me")
+
+
+def test_with_as_many_photos_as_fit_the_one_to_replace_is_named(tmp_path: Path) -> None:
+    turned = cv2.warpAffine(portrait(), cv2.getRotationMatrix2D((160, 120), 25, 1), (320, 320), borderValue=(128,) * 3)
+    sources = [photo(tmp_path / f"{n}.png", p) for n, p in (("a", portrait()), ("b", turned), ("c", portrait()))]
+    lines: list[str] = []
+    enrol(sources, name="Me", references=3, progress=lines.append)
+    assert re.search(r"the eyes shut.*; [ac]\.png adds least, so replace it first", lines[-1])
+    lines.clear()
+    enrol(sources, name="Me", references=8, progress=lines.append)
+    assert "replace" not in lines[-1]
 
 
 def test_two_alike_faces_in_a_photo_ask_for_a_crop(tmp_path: Path) -> None:
@@ -144,7 +178,7 @@ def test_a_clip_without_a_face(tmp_path: Path) -> None:
 
 def test_a_clip_of_two_people(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "pair.mp4", [np.hstack([portrait(), portrait()])] * 8)
-    with pytest.raises(FaceError, match=r"pair\.mp4, picture 0: 2 faces"):
+    with pytest.raises(FaceError, match=r"pair\.mp4, at 0\.0 s: 2 faces"):
         enrol([clip], name="Me")
 
 

@@ -1,0 +1,247 @@
+"""Person-specific fine-tuning: the avatar's own tensors are optimised on a video, the network's weights stay.
+
+The second stage of Zakharov et al. 2019 (section 3.4), with one difference: what is optimised is inputs of `render`
+(features of every reference, and the modulation vector), so one compiled engine serves everybody. A part of the video
+is held out; the tensors that draw that part best are kept, and if those are the first, nothing is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from telepresence.avatar.model import Avatar
+from telepresence.avatar.personal import pack_personal
+from telepresence.errors import InputError
+from telepresence.face.matte import Matter
+from telepresence.face.motion import to_square
+from telepresence.generator import losses
+from telepresence.generator.batches import weights
+from telepresence.generator.live import (
+    REFERENCES,
+    Drawn,
+    LiveEncode,
+    Network,
+    bilinear,
+    compose,
+    drawn_from,
+    refine,
+)
+from telepresence.generator.placing import Choice, Placing
+from telepresence.generator.weights import weights_of_engine
+from telepresence.runtime.info import find_engine
+
+SIDE: Final = 256
+TUNED: Final = 10  # references whose features are tuned and stored: more would not fit an avatar's file
+MAX_PICTURES: Final = 360  # of the video, evenly; 30 s at 12 a second
+HELD_OUT: Final = 0.15  # the video's last part
+MIN_PICTURES: Final = 40
+BATCH: Final = 4
+CHECK_S: Final = 15.0  # seconds between two looks at the held-out part
+CHECKED: Final = 16  # pictures that are looked at
+PATIENCE: Final = 3  # looks without a better one before it stops
+RATES: Final = {"features": 4e-3, "details": 4e-3, "modulation": 1e-3}
+USED: Final = 4
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """One picture of the video, made ready."""
+
+    picture: Tensor
+    """[3, S, S] uint8."""
+    matte: Tensor
+    """[1, S, S] uint8."""
+    weight: Tensor
+    """[1, S, S] uint8."""
+    drawn: Drawn
+    choice: Choice
+
+
+def fine_tune(
+    avatar: Avatar,
+    pictures: Sequence[Picture],
+    landmarks: Sequence[Floats],
+    *,
+    engine: str = "live",
+    minutes: float = 5.0,
+    progress: Progress | None = None,
+) -> Avatar:
+    """Learn a person's own tensors.
+
+    Args:
+        avatar: as enrolled.
+        pictures: (S, S, 3) uint8 RGB of the video in the avatar's framing, in order of time.
+        landmarks: (478, 3) each, pixels of those pictures.
+        engine: a live engine's name or folder.
+        minutes: at most; it stops by itself when the held-out part stops improving.
+        progress: called with the share of the time that is over, 0 to 1, and a line of text.
+
+    Returns:
+        The avatar with `personal` for this engine; the very same avatar when tuning did not help.
+
+    Raises:
+        InputError: the video is too short.
+        EngineError: no such engine, or not one that can be fine-tuned.
+    """
+    if len(pictures) != len(landmarks) or len(pictures) < MIN_PICTURES:
+        raise InputError(f"fine-tuning needs a video with at least {MIN_PICTURES} pictures of the face")
+    say = progress or (lambda share, line: None)
+    info = find_engine(engine)
+    network = weights_of_engine(info.folder).requires_grad_(False).eval()
+    say(0.0, "looking at the video")
+    tuner = _Tuner(network, avatar, pictures, landmarks)
+    if not tuner.run(minutes * 60, say):
+        return avatar
+    return replace(avatar, personal={**avatar.personal, info.digest: tuner.packed()})
+
+
+class _Tuner:
+    def __init__(
+        self, network: Network, avatar: Avatar, pictures: Sequence[Picture], landmarks: Sequence[Floats]
+    ) -> None:
+        self.network, self.placing = network, Placing()
+        self.enlarge, self.twice = bilinear(SIDE), bilinear(128)
+        self._encode(avatar)
+        numbers = np.unique(np.linspace(0, len(pictures) - 1, min(MAX_PICTURES, len(pictures))).astype(int))
+        with Matter() as matter:
+            frames = [self._frame(pictures[i], landmarks[i], matter) for i in numbers]
+        cut = int(len(frames) * (1 - HELD_OUT))
+        self.learned_from = frames[:cut]
+        rest = frames[cut:]
+        self.held_out = [rest[i] for i in np.unique(np.linspace(0, len(rest) - 1, CHECKED).astype(int))]
+        self.plate = _planes(_resized(avatar.background))[None].float() / 255
+        self.random = np.random.default_rng(0)
+
+    @torch.no_grad()
+    def _encode(self, avatar: Avatar) -> None:
+        encode = LiveEncode(self.network, SIDE).eval()
+        columns: list[tuple[Tensor, ...]] = []
+        for reference in avatar.references[:REFERENCES]:
+            picture = torch.from_numpy(_resized(reference.picture))[None]
+            matte = torch.from_numpy(_resized(reference.matte))[None, ..., None]
+            points = torch.from_numpy(to_square(reference.landmarks, reference.side, reference.side))[None]
+            columns.append(encode(picture, matte, points))
+        parts = [torch.cat(part) for part in zip(*columns, strict=True)]
+        pixels, self.vertices, self.expression, self.signatures, features, details, modulation = parts
+        self.pixels = pixels.float() / 255
+        self.first = {"features": features, "details": details, "modulation": modulation.mean(0, keepdim=True)}
+        self.tensors = {name: value.clone().requires_grad_() for name, value in self.first.items()}
+        self.best = {name: value.clone() for name, value in self.first.items()}
+
+    @torch.no_grad()
+    def _frame(self, picture: Picture, landmarks: Floats, matter: Matter) -> _Frame:
+        side = picture.shape[0]
+        points = to_square(landmarks, side, side)
+        small = _resized(picture)
+        keypoints = torch.from_numpy(points)
+        now = self.placing.signature(keypoints)
+        choice = self.placing.choose(now, self._slots(self.signatures), USED)
+        count = len(self.signatures)
+        choice = replace(choice, indices=torch.where(choice.indices < count, choice.indices, 0))
+        moved, face = self.placing.vertices(keypoints)
+        picked = choice.indices
+        raster = self.placing.draw(moved, self.vertices[0], self.vertices[picked], face - self.expression[picked])
+        drawn = drawn_from(raster, choice, now, self.signatures[picked])
+        return _Frame(
+            _planes(small),
+            torch.from_numpy(_resized(matter(picture)))[None],
+            torch.from_numpy(weights(points, SIDE))[None],
+            drawn,
+            choice,
+        )
+
+    @staticmethod
+    def _slots(signatures: Tensor) -> Tensor:
+        """As `render` has them: free slots hold the first reference again."""
+        return torch.cat([signatures, signatures[:1].expand(REFERENCES - len(signatures), -1)])
+
+    def run(self, seconds: float, say: Progress) -> bool:
+        """Optimise; whether it helped."""
+        begin = time.monotonic()
+        optimiser = torch.optim.Adam([{"params": [self.tensors[n]], "lr": rate} for n, rate in RATES.items()])
+        start = best = self._check()
+        worse, checked = 0, begin
+        while worse < PATIENCE and (now := time.monotonic()) - begin < seconds:
+            self._step(optimiser)
+            if now - checked > CHECK_S:
+                checked, loss = now, self._check()
+                worse = worse + 1 if loss >= best else 0
+                if loss < best:
+                    best = loss
+                    self.best = {name: value.detach().clone() for name, value in self.tensors.items()}
+                say(min(1.0, (now - begin) / seconds), f"held-out part: {100 * (1 - best / start):.1f} % better")
+        loss = self._check()
+        if loss < best:
+            best = loss
+            self.best = {name: value.detach().clone() for name, value in self.tensors.items()}
+        say(1.0, f"held-out part: {100 * (1 - best / start):.1f} % better in {time.monotonic() - begin:.0f} s")
+        return best < start
+
+    def packed(self) -> bytes:
+        """The best tensors, as an avatar keeps them."""
+        count = len(self.signatures)
+        out = {name: self.best[name][:TUNED] for name in ("features", "details")}
+        out["modulation"] = self.best["modulation"].expand(count, -1)
+        return pack_personal({name: value.numpy().astype(np.float32) for name, value in out.items()})
+
+    def _step(self, optimiser: torch.optim.Optimizer) -> None:
+        frames = [self.learned_from[i] for i in self.random.integers(len(self.learned_from), size=BATCH)]
+        optimiser.zero_grad(set_to_none=True)
+        self._loss(frames).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        with torch.no_grad():  # those that are not stored stay as they are
+            for name in ("features", "details"):
+                self.tensors[name][TUNED:] = self.first[name][TUNED:]
+
+    @torch.no_grad()
+    def _check(self) -> float:
+        parts = [self._loss(self.held_out[i : i + BATCH]) for i in range(0, len(self.held_out), BATCH)]
+        return float(torch.stack(parts).mean())
+
+    def _loss(self, frames: Sequence[_Frame]) -> Tensor:
+        drawn = Drawn(*(torch.cat([getattr(f.drawn, n) for f in frames]) for n in Drawn.__slots__))
+        picked = torch.stack([f.choice.indices for f in frames])
+        real = torch.stack([f.picture for f in frames]).float() / 255
+        weight = torch.stack([f.weight for f in frames]).float() / 255
+        with torch.autocast("cpu", torch.bfloat16):
+            layer, _, _ = refine(
+                self.network,
+                drawn,
+                self.pixels[picked],
+                self.tensors["features"][picked],
+                self.tensors["details"][picked],
+                self.tensors["modulation"].expand(len(frames), -1),
+                self.enlarge,
+                self.twice,
+            )
+        picture = compose(layer, self.plate)
+        shown = picture[:, :3]
+        matte = torch.stack([f.matte for f in frames]).float() / 255
+        return (
+            losses.pyramid_l1(shown, real, weight)
+            + 0.25 * losses.dissimilarity(shown, real, weight)
+            + losses.gradient_l1(shown, real, weight)
+            + 0.3 * (picture[:, 3:] - matte).abs().mean()
+        )
+
+
+def _planes(picture: Picture) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def _resized(picture: Picture) -> Picture:
+    from telepresence.runtime.engine import resized
+
+    return resized(picture, SIDE).copy()
