@@ -13,6 +13,7 @@ import click
 from telepresence import __version__
 from telepresence.errors import InputError, TelepresenceError
 from telepresence.native_logs import detach_stderr
+from telepresence.tuning import require_tuning, tune_with_bar
 
 # numpy's OpenBLAS starts a thread per core even for matrices as small as ours, and they spin between two pictures: that
 # took three quarters of a core in the kernel. It reads this once, when numpy is first imported.
@@ -80,10 +81,14 @@ def demo(
 @click.argument("sources", nargs=-1, required=True, type=_PATH, metavar="PHOTO... | VIDEO")
 @click.option("--out", type=_PATH, required=True, help="Where to write the avatar, NAME.avatar.")
 @click.option("--name", help="What the avatar is called. Default: the name of OUT.")
-@click.option("--engine", help="Engine that the avatar is meant for. Default: any.")
-def enrol(sources: tuple[Path, ...], out: Path, name: str | None, engine: str | None) -> None:
+@click.option("--engine", help="Engine that the avatar is meant for, and fine-tuned for. Default: any; live.")
+@click.option(
+    "--fine-tune", "minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
+    help="Learn from the VIDEO what is this person's own, for so long at most. Needs torch: make setup-train.",
+)  # fmt: skip
+def enrol(sources: tuple[Path, ...], out: Path, name: str | None, engine: str | None, minutes: float | None) -> None:
     """Make an avatar from photos of a person, or from one video."""
-    from telepresence.avatar.enrol import enrol as make
+    from telepresence.avatar.enrol import enrol_with_footage
     from telepresence.avatar.file import save
     from telepresence.paths import refuse_overwriting, require_suffix
     from telepresence.runtime.info import find_engine
@@ -92,9 +97,21 @@ def enrol(sources: tuple[Path, ...], out: Path, name: str | None, engine: str | 
     refuse_overwriting({"--out": out}, sources)
     if engine is not None:
         find_engine(engine)
-    avatar = make(sources, name=name or out.stem, engine=engine, progress=lambda line: click.echo(line, err=True))
-    written = save(avatar, out)
+    if minutes is not None:
+        require_tuning()
+    avatar, footage = enrol_with_footage(
+        sources, name=name or out.stem, engine=engine, progress=lambda line: click.echo(line, err=True)
+    )
+    written = save(avatar, out)  # already now: a call that shows it can begin, and changes over later
     click.echo(f"{out}: {len(avatar.references)} reference(s), {written / 1024:.0f} KiB")
+    if minutes is not None and footage is None:
+        raise InputError(f"{out} was made of photos, and is not fine-tuned: --fine-tune learns from a video")
+    if minutes is not None and footage is not None:
+        tuned = tune_with_bar(avatar, footage, engine or "live", minutes)
+        if tuned is avatar:
+            click.echo(f"{out}: fine-tuning did not help this avatar, which stays as it is")
+        else:
+            click.echo(f"{out}: fine-tuned, {save(tuned, out) / 1024:.0f} KiB")
 
 
 @main.command()

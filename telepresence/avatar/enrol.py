@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,35 @@ PLATE_PICTURES: Final = 24
 NEUTRAL_PICTURES: Final = 300
 
 
-def enrol(
+@dataclass(frozen=True, slots=True, eq=False)
+class Footage:
+    """The pictures of a clip that show the person, in the avatar's framing: what fine-tuning learns from."""
+
+    path: Path
+    square: Square
+    side: int
+    """Pixels of a picture."""
+    indices: tuple[int, ...]
+    """Frames of the clip, in order of time."""
+    landmarks: tuple[Floats, ...]
+    """(478, 3) float32 each, pixels of the picture."""
+
+    def pictures(self) -> list[Picture]:
+        """Read them: (S, S, 3) uint8 each.
+
+        Raises:
+            MediaError: the clip can no longer be read.
+        """
+        found = _pictures(self.path, set(self.indices), self.square, self.side)
+        return [found[index] for index in self.indices]
+
+
+def enrol(sources: Sequence[Path], **options: Any) -> Avatar:
+    """`enrol_with_footage` without the footage."""
+    return enrol_with_footage(sources, **options)[0]
+
+
+def enrol_with_footage(
     sources: Sequence[Path],
     *,
     name: str,
@@ -43,7 +71,7 @@ def enrol(
     engine: str | None = None,
     free_for_all: bool = False,
     progress: Progress | None = None,
-) -> Avatar:
+) -> tuple[Avatar, Footage | None]:
     """Make an avatar from photos of one person, or from one clip.
 
     Args:
@@ -56,6 +84,9 @@ def enrol(
 
     Photos that cannot be used are left out as long as one is left; `progress` hears which, and why. docs/enrolment.md.
 
+    Returns:
+        The avatar, and of a clip what it was made from.
+
     Raises:
         MediaError: the clip, or the only photo, cannot be read.
         FaceError: no source shows a usable face.
@@ -67,7 +98,7 @@ def enrol(
     photos = _all_photos(sources)
     found = _from_photos(sources, references, say) if photos else _from_clip(sources[0], references, say)
     _advise(found, say)
-    return Avatar(
+    avatar = Avatar(
         name=name,
         references=found.references,
         neutral=found.neutral,
@@ -75,6 +106,7 @@ def enrol(
         free_for_all=free_for_all,
         engine=engine,
     )
+    return avatar, found.footage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +117,7 @@ class _Found:
     background: Picture
     replace: str | None = None
     """The photo that adds least, where no more than these are used."""
+    footage: Footage | None = None
 
 
 def _all_photos(sources: Sequence[Path]) -> bool:
@@ -159,7 +192,8 @@ def _from_clip(path: Path, count: int, say: Progress) -> _Found:
         references = [_reference(pictures[candidates[i].index], placed[i], matter) for i in chosen]
         plates = [pictures[candidates[i].index] for i in for_plate]
         plate = background_plate(plates, [matter(picture) for picture in plates])
-    return _Found(tuple(references), [looks[i] for i in chosen], neutral, plate)
+    footage = Footage(path, square, side, tuple(c.index for c in candidates), tuple(placed))
+    return _Found(tuple(references), [looks[i] for i in chosen], neutral, plate, footage=footage)
 
 
 def _check_clip(path: Path, picture: Picture, landmarks: Floats, say: Progress) -> None:

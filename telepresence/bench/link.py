@@ -301,6 +301,5 @@ def run_link(clips: Sequence[Path], cache: Path, runs: int, *, real: bool, json_
         figures = {title: [asdict(row) for row in rows] for title, rows in tables}
         out = "\n\n".join(f"{title}\n\n{markdown(rows)}" for title, rows in tables)
     if json_out:
-        json_out.parent.mkdir(parents=True, exist_ok=True)
         json_out.write_text(json.dumps(figures, indent=1) + "\n")
     return out

@@ -233,7 +233,6 @@ def run_bench(clips: Sequence[Path], cache: Path, json_out: Path | None, plot_ou
     figures = report(clips, cache)
     out = wiretext.text(figures)
     if json_out:
-        json_out.parent.mkdir(parents=True, exist_ok=True)
         json_out.write_text(json.dumps(figures, indent=1) + "\n")
     if plot_out and not wiretext.plot(figures, plot_out):
         out += f"\n{plot_out} was not drawn: pip install matplotlib"

@@ -36,6 +36,7 @@ def tune(
     Raises:
         InputError: torch, or the module, is missing.
     """
+    import_module("telepresence.generator.start").settle()
     return _fine_tune()(avatar, pictures, landmarks, engine=engine, minutes=minutes)
 
 

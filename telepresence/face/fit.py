@@ -8,6 +8,7 @@ held-out people are what the report is about. Landmarks are cached under `--cach
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -78,9 +79,14 @@ def read_people(folder: Path, cache: Path) -> dict[str, list[Floats]]:
 
 
 def clip_landmarks(path: Path, cache: Path) -> Floats:
-    """Landmarks of every frame (T, 478, 3) in pixels, NaN where no face was found; cached."""
+    """Landmarks of every frame (T, 478, 3) in pixels, NaN where no face was found; cached by the clip's name.
+
+    `NAME.json` beside the cached file says which clip it was made from: another one of that name gets its own. A cached
+    file of which nothing is said is taken for the clip's.
+    """
     kept = cache / f"{path.stem}.npy"
-    if kept.exists():
+    made_from = kept.with_suffix(".json")
+    if kept.exists() and not _contradicts(made_from, path):
         stored: Floats = np.load(kept, allow_pickle=False)
         return stored
     from telepresence.face.landmarks import LandmarkTracker
@@ -91,8 +97,25 @@ def clip_landmarks(path: Path, cache: Path) -> Floats:
         found = [tracker(frame.picture) for frame in read_frames(path)]
     landmarks = np.stack([lost if f is None else f for f in found])
     cache.mkdir(parents=True, exist_ok=True)
+    made_from.unlink(missing_ok=True)  # it must never speak of another file than the one beside it
     np.save(kept, landmarks)
+    made_from.write_text(json.dumps({"bytes": path.stat().st_size, "sha256": _digest(path)}) + "\n")
     return landmarks
+
+
+def _contradicts(made_from: Path, path: Path) -> bool:
+    """Whether cached landmarks say that they are of another clip."""
+    try:
+        said = json.loads(made_from.read_text())
+        size, sha256 = said["bytes"], said["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return path.exists() and (size != path.stat().st_size or sha256 != _digest(path))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fit(people: dict[str, list[Floats]]) -> dict[str, Floats]:

@@ -64,6 +64,11 @@ class Retarget:
         self._driver, self._last, self._stable_us = None, None, 0
         self._matrix_sum[:], self._linear_sum[:] = 0, 0
 
+    def take_over(self, before: Retarget) -> None:
+        """Go on with what another has learned of the driver, whose poses mean the same: of the same neutral shape."""
+        self._driver, self._last, self._stable_us = before._driver, before._last, before._stable_us
+        self._matrix_sum[:], self._linear_sum[:] = before._matrix_sum, before._linear_sum
+
     def _place(self, pose: Pose, driver: Pose) -> Pose:
         turn = rotation_matrix(pose.rotation) @ rotation_matrix(driver.rotation).T
         scale = float(np.clip(pose.scale / driver.scale, *SCALE_CHANGE))

@@ -52,6 +52,10 @@ class MotionExtractor:
         """(478, 3) the neutral shape in use, canonical coordinates."""
         return self._shape
 
+    def follow(self, neutral: Floats | None) -> None:
+        """Another avatar is driven from now on; what is known of the face in front of the camera stays."""
+        self._known = neutral
+
     def _learn(self, points: Floats) -> None:
         pose = fit_pose(points, self._shape)
         if self._learned is not None and np.linalg.norm(pose.rotation) > MAX_ANGLE:

@@ -29,6 +29,7 @@ CONTROL_ID: Final = 2
 AVATAR_ID: Final = 4
 
 HEARTBEAT_S: Final = 1.0
+FLUSH_US: Final = 100_000  # a motion that waited so long for the other of its pair goes alone
 MAX_MISSES: Final = 3  # heartbeats in a row without a sign of life
 
 MOTION_PER_S: Final = 240  # messages a second that a peer may send: twice the fastest camera
@@ -138,8 +139,7 @@ class Channels:
         message = self._thrift.offer(packet.capture_us, packet.motion, epoch=packet.epoch, rest=packet.rest)
         self._counters.left_out += self._thrift.skipped - before
         if message is not None:
-            self._send_motion_bytes(message)
-            self._counters.sent += 1
+            self._counters.sent += self._send_motion_bytes(message)
         return True
 
     def send_control(self, message: hello.Control) -> None:
@@ -234,19 +234,21 @@ class Channels:
             raise ProtocolError("text on the avatar channel")
         self._events.on_avatar_message(transfer.parse_message(message))
 
-    def _send_motion_bytes(self, message: bytes) -> None:
-        if self.open and self._motion.bufferedAmount <= codec.MAX_PACKET_BYTES:
-            self._motion.send(message)
-            self._counters.payload_sent_bytes += len(message)
+    def _send_motion_bytes(self, message: bytes) -> bool:
+        """Send unless the transport is full; returns whether it was sent."""
+        if not self.open or self._motion.bufferedAmount > codec.MAX_PACKET_BYTES:
+            return False
+        self._motion.send(message)
+        self._counters.payload_sent_bytes += len(message)
+        return True
 
     async def _beat(self) -> None:
         misses = 0
         while misses < MAX_MISSES:
             self._heard = False
-            waiting = self._thrift.flush()
+            waiting = self._thrift.flush(now_us() - FLUSH_US)
             if waiting is not None:  # its second motion may never come, if the camera has stopped
-                self._send_motion_bytes(waiting)
-                self._counters.sent += 1
+                self._counters.sent += self._send_motion_bytes(waiting)
             if self._motion.bufferedAmount == 0:
                 self._send_motion_bytes(codec.encode_ping(self._clock.ping(now_us())))
             await asyncio.sleep(HEARTBEAT_S)

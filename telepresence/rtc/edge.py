@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from telepresence.avatar.file import load_bytes, unpack_named
 from telepresence.errors import InputError
 from telepresence.hub.client import HubClient, parse_join_url
 from telepresence.rtc import patches, session
@@ -22,6 +21,7 @@ from telepresence.rtc.figures import Figures, overall, participants
 from telepresence.rtc.landmarker import Tracked
 from telepresence.rtc.mailbox import LoopMailbox
 from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.own_avatar import OwnAvatar, Version
 from telepresence.rtc.page import PageServer
 from telepresence.rtc.peer import Ours, Peer, State
 from telepresence.rtc.recorder import Recorder
@@ -109,6 +109,7 @@ class Edge:
         self.page: PageServer
         self.figures: Figures
         self.viewers: Viewers
+        self._own = OwnAvatar(config.avatar, config.camera != "none", say)
         self._sender: Sender
 
     async def __aenter__(self) -> Edge:
@@ -129,6 +130,7 @@ class Edge:
             RoomError: the hub has refused us for good, and nobody is connected.
         """
         steps: list[Coroutine[Any, Any, Any]] = [self.room.run(), self._sample(), stop.wait()]
+        steps.append(self._own.watch(self.room.ours, self._on_own_avatar))
         tasks = [asyncio.ensure_future(step) for step in steps]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -172,10 +174,10 @@ class Edge:
 
     async def _start(self) -> None:
         """Start the parts; those that may fail for a reason of the user's come before others know of us."""
-        avatar = await asyncio.to_thread(self._own_avatar)
-        neutral = unpack_named(avatar, self.config.avatar).neutral if avatar and self.config.avatar else None
+        rate = Rate.THRIFTY if self.config.thrifty else Rate.ADAPTIVE
+        own = await asyncio.to_thread(self._own.load, Ours(None, self._draws, rate=rate))
         told = self._on_motion, self._on_tracked, self._on_camera, self._on_camera_error
-        self._sender = Sender(self.config.camera, neutral, *told)
+        self._sender = Sender(self.config.camera, own.neutral, *told)
         self.figures = Figures(has_camera=self._sender.active, draws=self._draws)
         if self._draws:
             await self._start_renderer()
@@ -183,8 +185,7 @@ class Edge:
         self.hub = await HubClient.connect(
             self._link.signal_url, self._link.token, self._link.room, self.config.name, SCHEMAS
         )
-        rate = Rate.THRIFTY if self.config.thrifty else Rate.ADAPTIVE
-        self.room = Room(self.hub, Ours(avatar, self._draws, rate=rate), self)
+        self.room = Room(self.hub, own.ours, self)
         self._exit.push_async_callback(session.closed_all)
         self._exit.callback(self.viewers.close)
         self._exit.callback(self.room.close)
@@ -192,17 +193,6 @@ class Edge:
         self._exit.push_async_callback(self.hub.close)  # first of all: the others need not wait for threads to end
         await self.page.start()
         self._sender.start()
-
-    def _own_avatar(self) -> bytes | None:
-        """The file we are shown as; the sample if we have a camera but no avatar. Raises AvatarError."""
-        if self.config.avatar is not None:
-            return load_bytes(self.config.avatar)
-        if self.config.camera == "none":
-            return None
-        from telepresence.avatar.samples import sample_avatar_bytes
-
-        say("no --avatar was given: the others see the sample avatar (make your own with: telepresence enrol)")
-        return sample_avatar_bytes()
 
     async def _start_renderer(self) -> None:
         config = self.config
@@ -242,7 +232,11 @@ class Edge:
             self.figures.sample(self.room.peers.values(), now_us())
             await asyncio.sleep(SAMPLE_S)
 
-    # what the sender tells, on the loop
+    # what the sender and the avatar's file tell, on the loop
+
+    def _on_own_avatar(self, version: Version) -> None:
+        self.room.change(version.ours)
+        self._sender.follow(version.neutral)
 
     def _on_motion(self, packet: MotionPacket) -> None:
         self.room.send_motion(packet)

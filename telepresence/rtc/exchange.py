@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 STALL_S: Final = 10.0  # without a byte of it: what is shown of an unfinished avatar goes
 OFFER_EVERY_S: Final = 5.0  # at the least between two offers on one connection: each is looked for on the disk
+OFFER_AGAIN_S: Final = OFFER_EVERY_S + 3.0  # the same for the offerer: the first may have been as late as that
 MAX_ATTEMPTS: Final = 2  # at an avatar whose bytes turn out not to be the offered ones
 PREVIEW_BYTES: Final = (50_000, 100_000, 150_000)  # received: the first reference may be, and at last must be, there
 
@@ -67,6 +68,10 @@ class AvatarExchange:
         self._heard_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
+    def change(self, data: bytes | None) -> None:
+        """Our avatar is another one; what is under way of the one before goes on."""
+        self._data = data
+
     @property
     def receiving(self) -> float | None:
         """How much of their avatar is here, 0..1; None when nothing is under way."""
@@ -95,6 +100,7 @@ class AvatarExchange:
             self._outgoing = None  # a new connection: they say what they still want
         self._offered = offer, channels, now_s
         if offer is None or not self._wanted or offer.sha256 == self._have:
+            self._incoming = None  # of another one, which will not come any more
             return
         self._looking = asyncio.ensure_future(self._fetch(offer, channels))
 

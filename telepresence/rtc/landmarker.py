@@ -76,7 +76,8 @@ class MotionMaker:
 
         self._tracker = LandmarkTracker()
         self._extractor = MotionExtractor(neutral)
-        self._fresh = partial(MotionExtractor, neutral)
+        self._fresh: Callable[[], MotionExtractor] = partial(MotionExtractor, neutral)
+        self._neutral = neutral
         self._smooth = MotionSmoother()
         self._seen_us: int | None = None
         self._epoch = epoch
@@ -104,6 +105,13 @@ class MotionMaker:
         else:
             packet = None
         return Tracked(packet, points is not None, now_us() - started)
+
+    def follow(self, neutral: NDArray[np.float32] | None) -> None:
+        """The sender's own avatar has this neutral shape from now on."""
+        if neutral is not self._neutral:
+            self._neutral = neutral
+            self._fresh = partial(type(self._extractor), neutral)
+            self._extractor.follow(neutral)
 
     def close(self) -> None:
         """Free the tracker."""
@@ -135,6 +143,10 @@ class Landmarker:
         self._on_failure = on_failure
         self._thread = threading.Thread(target=self._work, name="landmarks", daemon=True)
 
+    def follow(self, neutral: NDArray[np.float32] | None) -> None:
+        """The sender's own avatar has this neutral shape from the next picture on; from any thread."""
+        self._neutral = neutral
+
     def start(self) -> None:
         """Start the worker; its first picture waits for MediaPipe to load."""
         self._thread.start()
@@ -158,6 +170,7 @@ class Landmarker:
                 if picture is None:
                     continue
                 try:
+                    maker.follow(self._neutral)
                     self._deliver(maker(picture))
                 except (TelepresenceError, ValueError) as error:
                     logger.warning("a camera picture could not be used (%s)", type(error).__name__)

@@ -19,7 +19,7 @@ from telepresence.errors import ProtocolError, SignallingError
 from telepresence.hub.messages import MAX_SESSION, IceServer, Payload
 from telepresence.rtc.cache import AvatarCache
 from telepresence.rtc.channels import Counters
-from telepresence.rtc.exchange import AvatarExchange
+from telepresence.rtc.exchange import OFFER_AGAIN_S, AvatarExchange
 from telepresence.rtc.hello import PROTOCOL, Control, Hello, Refuse, Want, common_schema
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.session import Session
@@ -116,6 +116,8 @@ class Peer:
         """Of the next connection."""
         self._ours = ours
         self._offer = ours.offer
+        self._offered_s = 0.0
+        self._offer_again: asyncio.TimerHandle | None = None
         self._relay = relay
         self._events = events
         self._session: Session | None = None
@@ -166,6 +168,11 @@ class Peer:
             self._offers = False
             self._restart(payload)
 
+    def change(self, ours: Ours) -> None:
+        """Offer another avatar of ours: now, as soon as the rules allow, or on the next connection."""
+        self._ours = ours
+        self._follow_offer()
+
     def send_motion(self, packet: MotionPacket) -> bool:
         """Send motion if the connection is up and the transport has let go of the packet before."""
         if self.state is not State.CONNECTED or self._session is None or packet.motion.schema != self.schema:
@@ -181,6 +188,8 @@ class Peer:
     def close(self) -> None:
         """The participant has left, or we do."""
         self._closed = True
+        if self._offer_again:
+            self._offer_again.cancel()
         if self._task:
             self._task.cancel()
         self._drop_session()
@@ -303,6 +312,8 @@ class Peer:
     def on_open(self) -> None:
         """Greet."""
         if self._session:
+            self._offer, self._offered_s = self._ours.offer, asyncio.get_running_loop().time()
+            self.exchange.change(self._ours.avatar)
             self._session.channels.send_control(Hello(tuple(self._ours.schemas), self._offer))
 
     def on_motion(self, packet: MotionPacket, now_us: int) -> None:
@@ -333,6 +344,7 @@ class Peer:
         if self._session:
             self.exchange.on_message(message, now_us(), self._session.channels)
             self._pump()
+            self._follow_offer()
 
     def on_abuse(self) -> None:
         """Part for good with who floods or sends nonsense."""
@@ -360,6 +372,20 @@ class Peer:
         self._set(State.CONNECTED)
         if self._session:
             self.exchange.on_offer(hello.avatar, self._session.channels)
+
+    def _follow_offer(self) -> None:
+        """Greet again if our avatar is another one by now, but not while one is under way: they would get a mixture."""
+        session = self._session
+        if self._ours.offer == self._offer or not session or not session.channels.open or self.exchange.sending:
+            return
+        if self._offer_again:
+            self._offer_again.cancel()
+        loop = asyncio.get_running_loop()
+        wait_s = self._offered_s + OFFER_AGAIN_S - loop.time()
+        if wait_s > 0:
+            self._offer_again = loop.call_later(wait_s, self._follow_offer)
+        else:
+            self.on_open()
 
     def _check_greeted(self) -> None:
         if not self._greeted.is_set():

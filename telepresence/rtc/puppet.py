@@ -22,15 +22,18 @@ STEP_US: Final = 33_333  # between pictures while none come
 class Puppet:
     """One avatar's movement. It never freezes in the middle of a word: without motion it comes to rest."""
 
-    def __init__(self, avatar: Avatar, before: Puppet | None = None) -> None:
-        """Take over from the puppet of the same avatar, known in part, if there is one."""
+    def __init__(self, avatar: Avatar) -> None:
         self._neutral = avatar.neutral
         self._retarget: Retarget = Retarget(avatar.neutral, avatar.rest, "relative")
         self._begun: int | None = None
-        if before is not None and np.array_equal(before._neutral, avatar.neutral):
-            self._retarget, self._begun = before._retarget, before._begun
         self._settled = False
         self._due_us = 0
+
+    def take_over(self, before: Puppet) -> None:
+        """Go on for another puppet: what is known of the driver stays so, if the neutral shape is the same."""
+        if np.array_equal(before._neutral, self._neutral):
+            self._retarget.take_over(before._retarget)
+            self._begun = before._begun
 
     def keypoints(self, playout: Playout, now_us: int) -> Floats | None:
         """Keypoints (478, 3) to draw now; None if the picture would be the same as the last one."""

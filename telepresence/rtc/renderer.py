@@ -59,6 +59,9 @@ class _Stage:
     offset_us: int | None = None
     """Our clock less the sender's, as last known."""
     avatar: bytes = b""
+    """The newest that came."""
+    whole: bool = False
+    """Whether that is a whole one."""
     provisional: bool = False
     overtaken: int = 0
     blank: bool = False
@@ -117,9 +120,9 @@ class Renderer:
             return
         with self._changed:
             stage = self._stages.setdefault(participant, _Stage())
-            if not whole and stage.prepared is not None:
-                return
-            stage.avatar = data
+            if not whole and (stage.prepared is not None or stage.whole):
+                return  # of a new version: the one before is shown, or about to be, until the new one is whole
+            stage.avatar, stage.whole = data, whole
         self._avatars.submit(self._prepare, participant, data, whole)
 
     def link_lost(self, participant: str) -> None:
@@ -155,12 +158,15 @@ class Renderer:
             stage = self._stages.get(participant)
             if stage is None:
                 return
-            stage.avatar = b""  # one that is being prepared just now is of no use either
+            if not stage.whole:
+                stage.avatar = b""  # one that is being prepared just now is of no use either
         self._fail(participant, stage, "its avatar has not arrived whole, or not as it was offered")
 
-    def _fail(self, participant: str, stage: _Stage, problem: str) -> None:
+    def _fail(self, participant: str, stage: _Stage, problem: str, failed: bytes | None = None) -> None:
         """Report, and show nothing of an avatar of which only the beginning was good."""
         with self._changed:
+            if stage.avatar is failed:
+                stage.avatar, stage.whole = b"", False
             if stage.provisional:
                 stage.prepared, stage.puppet, stage.provisional, stage.blank = None, None, False, True
                 self._changed.notify()
@@ -176,22 +182,24 @@ class Renderer:
             avatar = unpack(data) if whole else unpack_first(data)
             if avatar is None:
                 return
-            prepared, puppet = self._engine.prepare(avatar), Puppet(avatar, stage.puppet)
+            prepared, puppet = self._engine.prepare(avatar), Puppet(avatar)
             for warning in prepared.warnings:
                 logger.warning("%s", warning)
         except AvatarError as error:
-            self._fail(participant, stage, f"its avatar cannot be used: {error}")
+            self._fail(participant, stage, f"its avatar cannot be used: {error}", data)
             return
         except TelepresenceError as error:
-            self._fail(participant, stage, str(error))
+            self._fail(participant, stage, str(error), data)
             return
         except Exception as error:
             logger.exception("an avatar could not be prepared")
-            self._fail(participant, stage, f"its avatar cannot be drawn ({type(error).__name__})")
+            self._fail(participant, stage, f"its avatar cannot be drawn ({type(error).__name__})", data)
             return
         with self._changed:
             if not stage.avatar:  # taken back meanwhile
                 return
+            if stage.puppet is not None:
+                puppet.take_over(stage.puppet)  # as it is now, between two pictures
             stage.prepared, stage.puppet, stage.provisional, stage.blank = prepared, puppet, not whole, False
             self._changed.notify()
         if whole:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from telepresence.errors import RoomError, SignallingError
@@ -34,13 +35,13 @@ class Room:
 
     Args:
         hub: connected; `run` reads it.
-        ours: what is told to everybody.
+        ours: what is told to everybody, until it is changed.
         grace_s: how long somebody whom a restarted hub does not know may take to come back to it.
     """
 
     def __init__(self, hub: HubClient, ours: Ours, events: RoomEvents, grace_s: float = GRACE_S) -> None:
         self._hub = hub
-        self._ours = ours
+        self.ours = ours
         self._events = events
         self.peers: dict[str, Peer] = {}
         self.names: dict[str, str] = {}
@@ -87,9 +88,17 @@ class Room:
             logger.info("the hub did not do what was asked (%s)", event.code)
 
     def send_motion(self, packet: MotionPacket) -> None:
-        """Send motion to everybody who is connected."""
+        """Send motion of our present avatar to everybody who is connected."""
+        if packet.epoch != self.ours.epoch:
+            packet = replace(packet, epoch=self.ours.epoch)
         for peer in self.peers.values():
             peer.send_motion(packet)
+
+    def change(self, ours: Ours) -> None:
+        """Tell everybody of another avatar of ours, and whoever comes from now on."""
+        self.ours = ours
+        for peer in self.peers.values():
+            peer.change(ours)
 
     def place(self, participant: str) -> int | None:
         """Where a participant is shown: those connected first, then by arrival; None if it has left."""
@@ -128,7 +137,7 @@ class Room:
         if present is not None:
             return present
         relay = self._relay_to(participant.id)
-        peer = Peer(participant.id, self._ours, relay, self._events, self._hub.ice_servers)
+        peer = Peer(participant.id, self.ours, relay, self._events, self._hub.ice_servers)
         self.peers[participant.id] = peer
         self._events.on_peer_state(peer)
         return peer

@@ -73,6 +73,11 @@ class Sender:
         if self._landmarker:
             self._landmarker.mailbox.put(picture)
 
+    def follow(self, neutral: NDArray[np.float32] | None) -> None:
+        """Our own avatar has this neutral shape from now on."""
+        if self._landmarker:
+            self._landmarker.follow(neutral)
+
     def start(self) -> None:
         """Start the threads."""
         if self._landmarker:

@@ -107,6 +107,9 @@ class Arrivals:
         if (packet.sequence, packet.capture_us) in self._recent:
             self.counts.repeated += 1
             return False
+        if self._echoes(packet):
+            self.counts.repeated += 1
+            return False
         excess_us = delay_us - self.fastest_us
         before = self._newest.dropped
         if excess_us > STALE_US:
@@ -129,8 +132,14 @@ class Arrivals:
         self._delays.append(delay_us)
         return True
 
+    def _echoes(self, packet: MotionPacket) -> bool:
+        """Whether it was refused before: senders that see losses send every motion twice."""
+        return any((odd.sequence, odd.capture_us) == (packet.sequence, packet.capture_us) for odd, _ in self._odd)
+
     def _resync(self, packet: MotionPacket, now_us: int) -> bool:
         """Follow packets that were refused but agree with each other."""
+        if self._odd and _trails(*self._odd[-1], packet, now_us):
+            return False  # overtaken on its way: it neither agrees nor disagrees
         if self._odd and not _follows(*self._odd[-1], packet, now_us):
             self._odd = []
         self._odd = [*self._odd[: RESYNC_PACKETS - 1], (packet, now_us)]
@@ -140,6 +149,7 @@ class Arrivals:
         self._newest.accept(packet)
         self._delays.clear()
         self._recent.clear()
+        self._recent.extend((odd.sequence, odd.capture_us) for odd, _ in self._odd)
         self.counts.restarts += 1
         return self._take(packet, now_us - packet.capture_us, restarted=True)
 
@@ -147,5 +157,17 @@ class Arrivals:
 def _follows(before: MotionPacket, before_us: int, packet: MotionPacket, now_us: int) -> bool:
     """Whether a packet goes on where one before it left off, in number and time."""
     ahead = (packet.sequence - before.sequence) & 0xFFFFFFFF
-    late_us = (now_us - packet.capture_us) - (before_us - before.capture_us)
-    return 0 < ahead <= RESYNC_PACKETS and packet.capture_us > before.capture_us and abs(late_us) <= STALE_US
+    after = 0 < ahead <= RESYNC_PACKETS and packet.capture_us > before.capture_us
+    return after and _agree(before, before_us, packet, now_us)
+
+
+def _trails(newer: MotionPacket, newer_us: int, packet: MotionPacket, now_us: int) -> bool:
+    """Whether a packet is of the same stream as one that overtook it."""
+    behind = (newer.sequence - packet.sequence) & 0xFFFFFFFF
+    before = behind <= RESYNC_PACKETS and packet.capture_us <= newer.capture_us
+    return before and _agree(newer, newer_us, packet, now_us)
+
+
+def _agree(one: MotionPacket, one_us: int, other: MotionPacket, other_us: int) -> bool:
+    """Whether two packets took about as long."""
+    return abs((other_us - other.capture_us) - (one_us - one.capture_us)) <= STALE_US

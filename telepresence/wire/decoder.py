@@ -107,7 +107,7 @@ class MotionDecoder:
             at, half_ms = DELTA.size, word & MAX_HALF_MS
             reference = self._find(low, word >> 11)
             sequence = reference.sequence + (word >> 11) & 0xFFFFFFFF
-            capture_us, epoch = reference.capture_us + half_ms * HALF_MS_US, reference.epoch
+            capture_us, epoch = check_time(reference.capture_us + half_ms * HALF_MS_US), reference.epoch
         coder = RangeDecoder(data, at)
         coded, more = body.read(coder, reference.coded.grid if reference else None, half_ms, self._tables)
         found = [Held(sequence, capture_us, epoch, coded)]
@@ -116,7 +116,8 @@ class MotionDecoder:
             coded, more = body.read(coder, coded.grid, half_ms, self._tables)
             if more:
                 raise PacketError("more than two motions in a message")
-            found.append(Held(sequence + 1 & 0xFFFFFFFF, capture_us + half_ms * HALF_MS_US, epoch, coded))
+            capture_us = check_time(capture_us + half_ms * HALF_MS_US)
+            found.append(Held(sequence + 1 & 0xFFFFFFFF, capture_us, epoch, coded))
         coder.finish()
         self._keep(found)
         self.unacknowledged += 1

@@ -26,7 +26,7 @@ from telepresence.wire.packets import (
     kind_of,
 )
 
-MAX_EXPRESSION: Final = 128  # coefficients
+MAX_EXPRESSION: Final = 48  # coefficients; a receiver refuses more than its basis has
 
 _HEAD: Final = struct.Struct("!BB")  # version << 4 | kind, motion schema
 # sequence, capture_us, epoch, flags, rotation, translation, scale, gaze, count

@@ -77,12 +77,14 @@ class Thrift:
             self.skipped += 1
             return None
         self._calm = self._calm + 1 if unseen or (still and creep) else 0
-        still = self._calm >= SETTLE
+        still, urgent = self._calm >= SETTLE, rest or self._rest
         self._last, self._last_us, self._rest = grid, capture_us, rest
-        return self._send(MotionPacket(0, capture_us, motion, epoch, rest, still))
+        return self._send(MotionPacket(0, capture_us, motion, epoch, rest, still), urgent=urgent)
 
-    def flush(self) -> bytes | None:
-        """Return the message that still waits for its second motion."""
+    def flush(self, captured_by_us: int | None = None) -> bytes | None:
+        """Return the message that still waits for its second motion, if it is from that moment or before."""
+        if self._waiting and captured_by_us is not None and self._waiting.capture_us > captured_by_us:
+            return None
         waiting, self._waiting = self._waiting, None
         return self._alone(waiting) if waiting else None
 
@@ -92,14 +94,14 @@ class Thrift:
             return np.inf
         return (spread if self._rate is Rate.THRIFTY else farthest)(grid, self._last)
 
-    def _send(self, packet: MotionPacket) -> bytes | None:
+    def _send(self, packet: MotionPacket, *, urgent: bool) -> bytes | None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             try:
                 return self._encoder.encode_pair(waiting, packet)
             except ValueError:  # the avatar changed, or the camera stalled: what waited is out of date
                 return self._alone(packet)
-        if packet.still or self._rate is not Rate.THRIFTY or self._encoder.repeating:
+        if urgent or packet.still or self._rate is not Rate.THRIFTY or self._encoder.repeating:
             return self._alone(packet)
         self._waiting = packet
         return None
