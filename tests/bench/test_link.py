@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from telepresence.bench import link
-from telepresence.bench.ends import AdaptiveCodec, HoldNewest, MotionCodec, PlainCodec
+from telepresence.bench.ends import AdaptiveCodec, Codec, HoldNewest, MotionCodec, PlainCodec
 from telepresence.bench.link import CONDITIONS, DELAY_US, link_table, markdown, simulate, worst
 from telepresence.cli import main
 from telepresence.errors import InputError, MediaError
@@ -51,10 +52,11 @@ def test_a_clean_link_shows_every_packet_when_it_comes(talk: list[MotionPacket])
     assert row.payload_kbps == pytest.approx(len(PlainCodec().encode(talk[0])) * 8 * 30 / 1000, rel=0.02)
 
 
-def test_ten_percent_loss_and_jitter_keep_their_bounds(talk: list[MotionPacket]) -> None:
+@pytest.mark.parametrize("codec", [PlainCodec, MotionCodec, AdaptiveCodec])
+def test_ten_percent_loss_and_jitter_keep_their_bounds(talk: list[MotionPacket], codec: Callable[[], Codec]) -> None:
     """The issue's bounds: age p95 at most the network's delay and 75 ms, no freeze beyond 100 ms."""
     for seed in (1, 2):
-        row = simulate(talk, "", CONDITIONS["10 % loss, 20 ms jitter"], seed=seed)
+        row = simulate(talk, "", CONDITIONS["10 % loss, 20 ms jitter"], codec=codec, seed=seed)
         assert row.age_p95 <= DELAY_US / 1000 + 75
         assert row.freeze <= 100
 
@@ -70,9 +72,10 @@ def test_an_adaptive_rate_costs_nothing_that_can_be_seen(talk: list[MotionPacket
         assert adaptive.error_pct <= every.error_pct * 1.1 + 0.02
 
 
-def test_after_an_outage_fresh_motion_comes_soon() -> None:
+@pytest.mark.parametrize("codec", [PlainCodec, AdaptiveCodec])
+def test_after_an_outage_fresh_motion_comes_soon(codec: Callable[[], Codec]) -> None:
     link = LinkConditions(DELAY_US, outages_us=((1_000_000, 3_000_000),))
-    row = simulate(clip(5), "outage", link)
+    row = simulate(clip(5), "outage", link, codec=codec)
     assert row.fresh is not None
     assert DELAY_US / 1000 <= row.fresh <= 250
     assert row.stale <= 2

@@ -47,6 +47,49 @@ test("what Python refuses is refused", () => {
   }
 });
 
+const near = (found, wanted) => found.every((value, i) => Math.abs(value - wanted[i]) <= 1e-6);
+
+test("leaps, times at their end and motion itself are Python's", () => {
+  const decoder = new MotionDecoder();
+  for (const { why, message, packets, error, ack } of json("tests/wire/vectors/received.json")) {
+    if (error) {
+      const wanted = error === "missing" ? MissingReferenceError : PacketError;
+      assert.throws(() => decoder.receive(bytes(message)), wanted, why);
+    } else {
+      decoder.receive(bytes(message)).packets.forEach((found, i) => {
+        const { motion, grid, sequence, capture_us: captureUs } = packets[i];
+        assert.equal(found.sequence, sequence, why);
+        assert.deepEqual(decoder.grid(sequence), grid, why);
+        if (grid) assert.equal(found.captureUs, captureUs, why);
+        for (const [name, values] of Object.entries(motion)) {
+          assert.ok(near([found.motion[name]].flat(), [values].flat()), `${why}: ${name}`);
+        }
+      });
+    }
+    assert.equal(hex(encodeAck(decoder.ack())), ack, why);
+  }
+});
+
+test("whatever is encoded can be decoded", () => {
+  const { motion } = json("tests/wire/vectors/stream.json").steps[0].given[0];
+  const [encoder, decoder] = [new MotionEncoder(), new MotionDecoder()];
+  const times = [1000.3, 2 ** 25 - 0.7, 2 ** 25 + 70_000.1, 2 ** 26 + 0.9, NaN];
+  for (const captureUs of times) {
+    const [one, two] = [captureUs, captureUs + 33_333.4].map((time) => ({ captureUs: time, motion }));
+    const { packets } = decoder.receive(encoder.encodePair(one, two));
+    assert.equal(packets.length, 2);
+    assert.ok(packets.every((p) => Number.isInteger(p.captureUs)));
+    if (captureUs) assert.ok(Math.abs(packets[0].captureUs - captureUs) <= 501);
+    encoder.acknowledge(decoder.ack());
+  }
+  for (const bad of [{ scale: NaN }, { gaze: [NaN, 0, 0, 0] }, { expression: [...motion.expression, 1, 2, 3] }]) {
+    const { packets } = decoder.receive(new MotionEncoder().encode(0, { ...motion, ...bad }));
+    assert.equal(packets[0].motion.expression.length, 48);
+    assert.ok(Object.values(packets[0].motion).flat().every(Number.isFinite));
+    if (Number.isNaN(bad.scale)) assert.ok(Math.abs(packets[0].motion.scale - 1) < 0.01);
+  }
+});
+
 test("any bytes are a packet or a PacketError, and values stay within bounds", () => {
   const { steps } = json("tests/wire/vectors/stream.json");
   let seed = 7;

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the motion channel's decoder: `python -m tests.wire.fuzz --seconds 60`.
 
 An input is a conversation: messages, each with its length (one byte) before it, fed to one decoder. Inputs that reach a
-new pair of successive lines in `telepresence/wire` are kept; `corpus.txt` holds them in hex, one a line, and
+new pair of successive lines in `telepresence/wire` are added to `corpus.txt`, in hex, one a line, which loses none;
 `test_corpus.py` replays them. Anything but a motion within bounds or a PacketError ends the run with the input printed.
 """
 
@@ -144,14 +144,14 @@ def covered(run: Callable[[], None]) -> set[Edge]:
 
 
 def main() -> None:
-    """Fuzz for a while and write the corpus."""
+    """Fuzz for a while and add to the corpus."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    rng, known, corpus = random.Random(options.seed), set[Edge](), list[bytes]()
+    rng, known, corpus = random.Random(options.seed), set[Edge](), read_corpus()
     tried, end = 0, time.monotonic() + options.seconds
-    queue = seeds() + read_corpus()
+    queue = seeds() + corpus
     while queue or time.monotonic() < end:
         data = queue.pop() if queue else mutate(rng.choice(corpus), corpus, rng)
         tried += 1
@@ -163,7 +163,8 @@ def main() -> None:
         if new:
             known |= new
             corpus.append(data)
-    CORPUS.write_text("".join(f"{data.hex()}\n" for data in sorted(corpus)))
+    corpus = sorted(set(corpus))
+    CORPUS.write_text("".join(f"{data.hex()}\n" for data in corpus))
     print(f"{tried} inputs, {len(known)} pairs of lines, {len(corpus)} kept: {CORPUS}")
 
 

@@ -2,6 +2,7 @@
 
 `stream.json`: what one encoder is told and what it and one decoder answer, step by step, with losses, pairs, repeats, a
 change of avatar, numbers that wrap and values at their bounds. `refused.json`: bytes that a fresh decoder refuses.
+`received.json`: what one decoder makes of several senders' messages, up to the motion: leaps, and times at their end.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from telepresence.errors import MissingReferenceError, PacketError
 from telepresence.face.motion import Motion, Pose
 from telepresence.wire.codec import MotionDecoder, MotionEncoder, encode_ack, encode_ping
 from telepresence.wire.codec import grids as held_grids
-from telepresence.wire.packets import Ack, MotionPacket, Ping, Pong
+from telepresence.wire.packets import MAX_TIME_US, Ack, MotionPacket, Ping, Pong
 from tests.wire.motions import PICTURE_US, moving
 
 FOLDER = Path(__file__).with_name("vectors")
@@ -24,12 +26,13 @@ BEGIN_US = 2**40 + 123
 
 
 def main() -> None:
-    """Write both files."""
+    """Write all files."""
     FOLDER.mkdir(exist_ok=True)
     lines = ",\n".join(json.dumps(step) for step in stream())
     (FOLDER / "stream.json").write_text(f'{{"first_sequence": {FIRST}, "steps": [\n{lines}\n]}}\n')
-    lines = ",\n".join(json.dumps(case) for case in refused())
-    (FOLDER / "refused.json").write_text(f"[\n{lines}\n]\n")
+    for name, cases in (("refused", refused()), ("received", received())):
+        lines = ",\n".join(json.dumps(case) for case in cases)
+        (FOLDER / f"{name}.json").write_text(f"[\n{lines}\n]\n")
 
 
 def stream() -> list[dict[str, Any]]:
@@ -112,13 +115,66 @@ def refused() -> list[dict[str, str]]:
     return out + [{"why": why, "message": data.hex(), "error": "missing"} for why, data in missing.items()]
 
 
+def received() -> list[dict[str, Any]]:
+    """Messages of senders that know nothing of each other -> what one decoder answers to each."""
+    decoder = MotionDecoder()
+    return [{"why": why, "message": data.hex(), **answered(decoder, data)} for why, data in _strangers()]
+
+
+def answered(decoder: MotionDecoder, data: bytes) -> dict[str, Any]:
+    """What a decoder makes of a message, and what it holds then."""
+    try:
+        packets = decoder.receive(data)
+    except PacketError as error:
+        missing = isinstance(error, MissingReferenceError)
+        return {"error": "missing" if missing else "packet", "ack": encode_ack(decoder.ack()).hex()}
+    assert isinstance(packets, tuple)
+    held = held_grids(decoder)
+    found = [described(p, held[p.sequence]) if p.sequence in held else {"sequence": p.sequence} for p in packets]
+    for entry, packet in zip(found, packets, strict=True):
+        entry["motion"] = _fields(packet.motion, 9)  # digits that tell one float32 from the next
+    return {"packets": found, "ack": encode_ack(decoder.ack()).hex()}
+
+
+def _strangers() -> list[tuple[str, bytes]]:
+    motions, extreme = moving(8, 3), _extremes()
+    first, out = MotionEncoder(first_sequence=100), []
+    for n in range(3):
+        out.append((f"motion {100 + n}", first.encode(n * PICTURE_US, motions[n])))
+        first.acknowledge(Ack(100))
+    leap = 102 + 2**31 - 1  # signed, it is older than 101, and 100 is newer
+    other = MotionEncoder(first_sequence=leap)
+    out.append(("a leap by 2^31 - 1", other.encode(5_000, extreme[0])))
+    other.acknowledge(Ack(leap & 0xFFFF))
+    out.append(("a reference from before the leap", first.encode(3 * PICTURE_US, motions[3])))
+    late = MotionEncoder(first_sequence=leap - 2**31)
+    out.append(("2^31 away: older, so handed on but not held", late.encode(0, motions[4])))
+    out.append(("64 behind: the same", MotionEncoder(first_sequence=leap - 64).encode(0, motions[5])))
+    out.append(("63 behind: held", MotionEncoder(first_sequence=leap - 63).encode(0, motions[5])))
+    pair = [MotionPacket(0, 5_000 + n * PICTURE_US, extreme[n]) for n in (1, 2)]
+    out.append(("a pair that goes on after the leap", other.encode_pair(*pair)))
+    end = MotionEncoder(first_sequence=leap + 3)
+    out.append(("the last moment", end.encode(MAX_TIME_US - 600, motions[6])))
+    end.acknowledge(Ack(leap + 3 & 0xFFFF))
+    out.append(("500 us later", end.encode(MAX_TIME_US - 100, motions[7])))
+    out.append(("beyond the end of time", end.encode(MAX_TIME_US + 400, motions[7])))
+    pair = [MotionPacket(0, MAX_TIME_US - 100 + n * 1_000, motions[n]) for n in (0, 1)]
+    last = MotionEncoder(first_sequence=leap + 9)
+    out.append(("a pair whose second is beyond", last.encode_pair(*pair)))
+    return out
+
+
 def _given(time: int, motion: Motion, **flags: Any) -> dict[str, Any]:
+    return {"capture_us": time, **flags, "motion": _fields(motion, 4)}
+
+
+def _fields(motion: Motion, digits: int) -> dict[str, Any]:
     pose = motion.pose
     parts = {
         "rotation": pose.rotation, "translation": pose.translation, "gaze": motion.gaze, "expression": motion.expression
     }  # fmt: skip
-    rounded = {name: [float(f"{v:.4g}") for v in part.reshape(-1)] for name, part in parts.items()}
-    return {"capture_us": time, **flags, "motion": {**rounded, "scale": float(f"{pose.scale:.4g}")}}
+    rounded = {name: [float(f"{v:.{digits}g}") for v in part.reshape(-1)] for name, part in parts.items()}
+    return {**rounded, "scale": float(f"{pose.scale:.{digits}g}")}
 
 
 def _extremes() -> list[Motion]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -143,3 +144,52 @@ def test_a_stream_that_agrees_with_itself_is_followed() -> None:
     assert taken == [False] * (RESYNC_PACKETS - 1) + [True] * (10 - RESYNC_PACKETS + 1)
     assert arrivals.counts.restarts == 1
     assert not arrivals.restarted  # the last one went on from there
+
+
+def slower(arrivals: list[Arrivals], loss: float, seed: int, jitter_us: int = 0) -> tuple[int, int]:
+    """Every motion twice, as senders that see losses do, through a link that becomes slower by 300 ms.
+
+    Each judge sees what the one before it lets through. Returns when the first motion of the slower link passes all of
+    them, microseconds after the first one could, and how many do not pass after that (overtaken ones aside).
+    """
+    rng, step = random.Random(seed), 100
+    on_the_way = []
+    for n in range(1, 300):
+        if rng.random() >= loss:
+            late_us = 30_000 + 300_000 * (n >= step) + int(abs(rng.gauss(0, jitter_us)))
+            on_the_way.append((n * 33_333 + late_us, n))
+    passed = {}
+    for now_us, n in sorted(on_the_way):
+        for one in (packet(n - 1, (n - 1) * 33_333), packet(n, n * 33_333)):
+            if all(judge.accept(one, now_us) for judge in arrivals):
+                passed[one.sequence] = now_us
+    first = min(n for n in passed if n >= step)
+    came = [n for _, n in on_the_way if n > first]
+    return passed[first] - (step * 33_333 + 330_000), sum(n not in passed for n in came)
+
+
+@pytest.mark.parametrize("judges", [1, 2])  # a peer's, and its playout's
+@pytest.mark.parametrize("loss", [0.0, 0.03, 0.1, 0.2])
+def test_repeats_do_not_keep_a_slower_link_from_being_followed(loss: float, judges: int) -> None:
+    for seed in range(10):
+        arrivals = [Arrivals() for _ in range(judges)]
+        after_us, missed = slower(arrivals, loss, seed)
+        assert after_us <= 700_000
+        assert missed == 0
+        assert [one.counts.restarts for one in arrivals] == [1] * judges
+
+
+def test_neither_does_jitter() -> None:
+    for seed in range(10):
+        after_us, _ = slower([Arrivals()], 0.1, seed, jitter_us=20_000)
+        assert after_us <= 700_000
+
+
+def test_what_comes_twice_counts_once_while_a_stream_is_not_followed_yet() -> None:
+    arrivals = Arrivals()
+    feed(arrivals, [20_000] * 10)
+    for n in range(10, 30):
+        for _ in range(2):
+            arrivals.accept(packet(n, 33_333 * n), 33_333 * n + 320_000)
+    assert arrivals.counts.stale == RESYNC_PACKETS
+    assert arrivals.counts.repeated == 20

@@ -13,12 +13,13 @@ from telepresence.errors import MissingReferenceError, PacketError
 from telepresence.face.motion import MAX_ROTATION, MAX_TRANSLATION, SCALE_RANGE, Motion, Pose
 from telepresence.wire.codec import HELD, MotionDecoder, MotionEncoder, decode_ack, encode_ack, grids
 from telepresence.wire.packets import KIND_DELTA, KIND_WHOLE, Ack, MotionPacket
-from tests.wire.make_vectors import described, encode
+from tests.wire.make_vectors import answered, described, encode
 from tests.wire.motions import PICTURE_US, error, moving
 
 VECTORS = Path(__file__).with_name("vectors")
 STREAM = json.loads((VECTORS / "stream.json").read_text())
 REFUSED = json.loads((VECTORS / "refused.json").read_text())
+RECEIVED = json.loads((VECTORS / "received.json").read_text())
 CLOSE = 0.01  # a quantiser's step and a bit, in every unit
 
 
@@ -30,6 +31,14 @@ def packets(decoder: MotionDecoder, data: bytes) -> tuple[MotionPacket, ...]:
 
 def kind(data: bytes) -> int:
     return data[0] & 15
+
+
+def test_the_checked_in_messages_of_strangers() -> None:
+    """Leaps, times at their end, and motion itself; what is not held is handed on."""
+    decoder = MotionDecoder()
+    for case in RECEIVED:
+        wanted = {name: value for name, value in case.items() if name not in ("why", "message")}
+        assert answered(decoder, bytes.fromhex(case["message"])) == wanted, case["why"]
 
 
 def test_the_checked_in_conversation_byte_for_byte() -> None:

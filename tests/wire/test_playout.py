@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,7 +18,8 @@ from telepresence.face.basis import default_basis
 from telepresence.face.motion import Motion, Pose, keypoints
 from telepresence.face.tween import MAX_EXPRESSION, MAX_SHIFT, MAX_TURN, Still
 from telepresence.wire.arrival import RESYNC_PACKETS, STALE_US
-from telepresence.wire.packets import MotionPacket
+from telepresence.wire.codec import MotionDecoder, MotionEncoder
+from telepresence.wire.packets import Ack, MotionPacket
 from telepresence.wire.playout import GONE_US, PREDICT_US, SETTLED, STILL_GONE_US, Playout, PlayoutState
 from tests.face import synthetic
 
@@ -357,6 +360,33 @@ def test_a_slower_route_is_followed() -> None:
     shown = play(playout, slow, slow[-1][1], 60 * FRAME)
     assert playout.counts.restarts == 1
     assert shown[-1][2] is PlayoutState.LIVE
+
+
+@pytest.mark.parametrize("loss", [0.03, 0.1])
+def test_a_slower_route_is_followed_while_losses_are_repaired(loss: float) -> None:
+    """A link that loses packets becomes 300 ms slower: alive again within a second, and it stays so."""
+    encoder, decoder, playout = MotionEncoder(first_sequence=7), MotionDecoder(), Playout()
+    rng, slower, states, acks = random.Random(4), 150, [], deque[Ack](maxlen=3)
+    for n in range(300):
+        message = encoder.encode(n * FRAME, talking(n * FRAME))
+        if rng.random() < loss:
+            continue
+        now = n * FRAME + DELAY + 300_000 * (n >= slower)
+        received = decoder.receive(message)
+        assert isinstance(received, tuple)
+        for packet in received:
+            playout.receive(packet, now)
+        if len(acks) == acks.maxlen:  # a round trip takes three motions
+            encoder.acknowledge(acks[0])
+        acks.append(decoder.ack())
+        if n >= slower - 5:
+            playout.sample(now)
+            states.append((n, playout.state))
+    assert encoder.repeating
+    assert playout.counts.restarts == 1
+    assert states[0][1] is PlayoutState.LIVE
+    after = [state for n, state in states if n * FRAME + 300_000 > slower * FRAME + 1_000_000]
+    assert after.count(PlayoutState.LIVE) > 0.95 * len(after)
 
 
 def test_another_epoch_is_counted_and_blended() -> None:

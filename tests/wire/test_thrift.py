@@ -138,9 +138,29 @@ def test_a_change_of_avatar_is_not_paired() -> None:
 
 def test_a_face_that_vanishes_is_told_at_once_however_still_it_was() -> None:
     thrift, still = Thrift(MotionEncoder(), Rate.THRIFTY), moving(1)[0]
-    for i in range(30):
-        thrift.offer(i * PICTURE_US, still)
-    assert thrift.offer(30 * PICTURE_US, still) is None or thrift.offer(31 * PICTURE_US, still) is None
-    assert thrift.offer(32 * PICTURE_US, still, rest=True) is not None
-    assert thrift.offer(33 * PICTURE_US, still, rest=True) is None
-    assert thrift.offer(34 * PICTURE_US, still) is not None
+    sent = [thrift.offer(i * PICTURE_US, still) for i in range(34)]
+    assert not any(sent[-3:])
+    assert thrift.offer(34 * PICTURE_US, still, rest=True) is not None
+    assert thrift.offer(35 * PICTURE_US, still, rest=True) is None
+    assert thrift.offer(36 * PICTURE_US, still) is not None
+
+
+@pytest.mark.parametrize("before", [10, 11])  # with and without a motion that waits for its second
+def test_so_is_one_that_vanishes_while_it_moves_and_comes_back(before: int) -> None:
+    thrift, decoder, motions = Thrift(MotionEncoder(), Rate.THRIFTY), MotionDecoder(), moving(60)
+    for i in range(before):
+        thrift.offer(i * PICTURE_US, motions[i])
+    for i, rest in ((before, True), (before + 6, False)):
+        message = thrift.offer(i * PICTURE_US, motions[i], rest=rest)
+        assert message is not None
+        received = decoder.receive(message)
+        assert isinstance(received, tuple)
+        assert received[-1].rest == rest
+        assert received[-1].capture_us >= i * PICTURE_US - 500
+
+
+def test_what_waits_is_flushed_only_once_it_has_waited() -> None:
+    thrift = Thrift(MotionEncoder(), Rate.THRIFTY)
+    assert thrift.offer(PICTURE_US, moving(1)[0]) is None
+    assert thrift.flush(PICTURE_US - 1) is None
+    assert thrift.flush(PICTURE_US) is not None

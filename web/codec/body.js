@@ -6,6 +6,8 @@ import { tables, timeClass } from "./tables.js";
 
 export const MAX_AGE = 31;
 export const MAX_HALF_MS = 2047;
+export const HALF_MS = 500; // microseconds
+export const HELD = 64; // motions that either end remembers
 export const FLAG_REST = 1;
 export const FLAG_STILL = 2;
 export const FLAG_MORE = 4;

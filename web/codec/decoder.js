@@ -1,17 +1,15 @@
-// Messages -> motion, from one sender: the twin of MotionDecoder in telepresence/wire/codec.py.
+// Messages -> motion, from one sender: the twin of MotionDecoder in telepresence/wire/decoder.py.
 
-import { FLAG_REST, FLAG_STILL, read } from "./body.js";
+import { FLAG_REST, FLAG_STILL, HALF_MS, HELD, read } from "./body.js";
 import {
-  ACK_WINDOW, KIND_ACK, KIND_DELTA, KIND_WHOLE, MissingReferenceError, PacketError, decodeAck, decodePing, kindOf,
-  readTime, view,
+  ACK_WINDOW, KIND_ACK, KIND_DELTA, KIND_WHOLE, MissingReferenceError, PacketError, checkTime, decodeAck, decodePing,
+  kindOf, readTime, view,
 } from "./packets.js";
 import { restore } from "./quantise.js";
 import { RangeDecoder } from "./rangecoder.js";
 import { tablesFor } from "./tables.js";
 
-const HELD = 64;
 const ACK_EVERY = 4;
-const HALF_MS = 500; // microseconds
 
 export class MotionDecoder {
   #held = new Map();
@@ -70,7 +68,7 @@ export class MotionDecoder {
       ({ coded, more } = read(coder, coded.grid, time));
       if (more) throw new PacketError("more than two motions in a message");
       const sequence = (head.sequence + 1) >>> 0;
-      found.push({ ...head, sequence, captureUs: head.captureUs + time * HALF_MS, ...coded });
+      found.push({ ...head, sequence, captureUs: checkTime(head.captureUs + time * HALF_MS), ...coded });
     }
     coder.finish();
     if (this.#newest === null) this.#wanted = true;
@@ -86,7 +84,7 @@ export class MotionDecoder {
     for (const reference of age ? this.#held.values() : []) {
       if (((reference.sequence + age - data[1]) & 255) !== 0) continue;
       const sequence = (reference.sequence + age) >>> 0;
-      const captureUs = reference.captureUs + halfMs * HALF_MS;
+      const captureUs = checkTime(reference.captureUs + halfMs * HALF_MS);
       return { reference, halfMs, at: 4, sequence, captureUs, epoch: reference.epoch };
     }
     throw new MissingReferenceError("the motion that this one refers to is not held");

@@ -1,18 +1,16 @@
-// Motion -> messages for one receiver: the twin of MotionEncoder in telepresence/wire/codec.py.
+// Motion -> messages for one receiver: the twin of MotionEncoder in telepresence/wire/encoder.py.
 
-import { FLAG_REST, FLAG_STILL, MAX_AGE, MAX_HALF_MS, write } from "./body.js";
+import { FLAG_REST, FLAG_STILL, HALF_MS, HELD, MAX_AGE, MAX_HALF_MS, write } from "./body.js";
 import { ACK_WINDOW, KIND_DELTA, KIND_WHOLE, firstByte, view, writeTime } from "./packets.js";
 import { quantise } from "./quantise.js";
 import { RangeEncoder } from "./rangecoder.js";
 import { tables } from "./tables.js";
 
-const HELD = 64;
 const LOSS_MEMORY = 1 / 100;
 const LATE = 3;
 const REPEAT_FROM = 0.02;
 const REPEAT_FOR = 900;
 const PAIR_US = 1_000_000;
-const HALF_MS = 500; // microseconds
 
 export class MotionEncoder {
   #next;
@@ -73,7 +71,7 @@ export class MotionEncoder {
   #hold({ captureUs, motion, epoch = 0, rest = false, still = false }) {
     const newest = this.#sent.get((this.#next - 1) >>> 0);
     const near = newest && newest.epoch === epoch ? newest.grid : null;
-    let time = Math.max(captureUs, 0);
+    let time = Math.floor(Math.max(captureUs, 0) || 0); // performance.now() has fractions
     if (newest) {
       const steps = Math.max(0, Math.floor((time - newest.captureUs + HALF_MS / 2) / HALF_MS));
       time = newest.captureUs + steps * HALF_MS;

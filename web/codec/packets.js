@@ -31,7 +31,10 @@ export const view = (data) => new DataView(data.buffer, data.byteOffset, data.by
 
 /** Reads an unsigned 64-bit integer; times beyond 2^53 microseconds are no times. */
 export function readTime(data, at) {
-  const time = view(data).getUint32(at) * 2 ** 32 + view(data).getUint32(at + 4);
+  return checkTime(view(data).getUint32(at) * 2 ** 32 + view(data).getUint32(at + 4));
+}
+
+export function checkTime(time) {
   if (time > Number.MAX_SAFE_INTEGER) throw new PacketError("a time beyond 2^53 microseconds");
   return time;
 }

@@ -32,7 +32,8 @@ export function rescaled(translation, before, after) {
 export function quantise(motion, near = null) {
   const { steps, limits, scales } = tables;
   const rotation = bounded(motion.rotation);
-  const octaves = Math.log2(Math.min(Math.max(motion.scale, SCALE_RANGE[0]), SCALE_RANGE[1]) / SCALE_RANGE[0]);
+  const size = Number.isNaN(motion.scale) ? 1 : motion.scale;
+  const octaves = Math.log2(Math.min(Math.max(size, SCALE_RANGE[0]), SCALE_RANGE[1]) / SCALE_RANGE[0]);
   const kept = near && Math.abs(octaves / steps[SCALE] - near[SCALE]) < KEEP;
   const scale = Math.min(Math.max(kept ? near[SCALE] : rint(octaves / steps[SCALE]), 0), limits[SCALE]);
   const values = [
@@ -40,7 +41,7 @@ export function quantise(motion, near = null) {
     scale * steps[SCALE],
     ...motion.translation.map((t) => clip(t, LIMIT.translation) / (scales[scale] / SCALE_ONE)),
     ...motion.gaze.map((g) => clip(g, LIMIT.gaze)),
-    ...Array.from(motion.expression, (e) => clip(e, LIMIT.expression)),
+    ...Array.from(motion.expression, (e) => clip(e, LIMIT.expression)).slice(0, steps.length - EXPRESSION),
   ];
   return values.map((value, i) => {
     if (i === SCALE) return scale;
