@@ -13,13 +13,13 @@ import click
 from telepresence import __version__
 from telepresence.errors import InputError, TelepresenceError
 from telepresence.native_logs import detach_stderr
+from telepresence.runtime.info import DEFAULT_ENGINE
 from telepresence.tuning import require_tuning, tune_with_bar
 
 # numpy's OpenBLAS starts a thread per core even for matrices as small as ours, and they spin between two pictures: that
 # took three quarters of a core in the kernel. It reads this once, when numpy is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-DEFAULT_ENGINE = "prior"
 _PATH = click.Path(path_type=Path)
 _SIZE = click.Choice(["256", "512"])
 
@@ -107,7 +107,7 @@ def enrol(sources: tuple[Path, ...], out: Path, name: str | None, engine: str | 
     if minutes is not None and footage is None:
         raise InputError(f"{out} was made of photos, and is not fine-tuned: --fine-tune learns from a video")
     if minutes is not None and footage is not None:
-        tuned = tune_with_bar(avatar, footage, engine or "live", minutes)
+        tuned = tune_with_bar(avatar, footage, engine or DEFAULT_ENGINE, minutes)
         if tuned is avatar:
             click.echo(f"{out}: fine-tuning did not help this avatar, which stays as it is")
         else:

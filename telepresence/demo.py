@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from telepresence.errors import InputError
 from telepresence.processes import EdgeProcess
+from telepresence.runtime.info import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     import uvicorn
@@ -42,7 +43,7 @@ class DemoConfig:
     port: int = 8080
     """Of the page and the hub; 0 takes any free one."""
     open_browser: bool = True
-    engine: str = "prior"
+    engine: str = DEFAULT_ENGINE
     size: int = 256
     """Side of the pictures, pixels."""
     runtime: str | None = None

@@ -21,6 +21,7 @@ from telepresence import __version__
 from telepresence.errors import TelepresenceError
 from telepresence.resources import shipped
 from telepresence.runtime.engine import open_engine, runtimes
+from telepresence.runtime.info import DEFAULT_ENGINE
 from telepresence.runtime.machine import cache_folder, cpu_model, package_version
 
 Status = Literal["ok", "warn", "fail"]
@@ -60,7 +61,7 @@ class Check:
     """How to get what is missing; empty if nothing is."""
 
 
-def examine(*, engine: str | Path = "prior", size: int = 256, port: int = DEMO_PORT) -> list[Check]:
+def examine(*, engine: str | Path = DEFAULT_ENGINE, size: int = 256, port: int = DEMO_PORT) -> list[Check]:
     """Look at everything that a call needs. Takes a few seconds; never raises."""
     checks: Sequence[tuple[str, Callable[[], Check]]] = (
         ("python", _python),

@@ -31,6 +31,7 @@ from telepresence.face.tracking import MotionExtractor
 from telepresence.media import ClipInfo, clip_info, ended_early, is_photo, read_frames
 from telepresence.paths import refuse_overwriting, require_suffix
 from telepresence.runtime.engine import Engine, open_engine
+from telepresence.runtime.info import DEFAULT_ENGINE
 from telepresence.sinks.recording import VideoWriter
 from telepresence.wire.codec import MotionDecoder, MotionEncoder
 
@@ -113,7 +114,7 @@ def render_files(
     drive: Path | None,
     out: Path,
     *,
-    engine: str = "prior",
+    engine: str = DEFAULT_ENGINE,
     size: int = 256,
     framing: Framing = "relative",
     runtime: str | None = None,
@@ -152,7 +153,7 @@ def render(
     clip: Path,
     out: Path,
     *,
-    engine: str = "prior",
+    engine: str = DEFAULT_ENGINE,
     size: int = 256,
     framing: Framing = "relative",
     runtime: str | None = None,

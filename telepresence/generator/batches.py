@@ -22,7 +22,7 @@ from telepresence.errors import InputError, TelepresenceError
 from telepresence.face.topology import EYE_LEFT, EYE_RIGHT, LIPS, OVAL
 from telepresence.generator.data.clips import Clip
 from telepresence.generator.data.samples import Sample, Sampler
-from telepresence.generator.placing import COMMON_CHANNELS, Choice, Placing
+from telepresence.generator.placing import COMMON_CHANNELS, TOLD, Choice, Placing, tones
 
 USED: Final = 2
 WHOLE, FACE, TELLING = 16, 60, 255  # weights of the loss, of 255: everywhere, on the face, at lips and eyes
@@ -49,13 +49,15 @@ class Batch:
     plate: Tensor
     """[B, 3, S, S] uint8."""
     raster: Tensor
-    """[B, U * 5 + 8, R, R] float32."""
+    """[B, U * 5 + 9, R, R] float32."""
     mouth: Tensor
     """[B, U] float32, shares by geometry alone where the mouth is."""
     eyes: Tensor
     """[B, U]."""
     signatures: Tensor
     """[B, 24] float32."""
+    fill: Tensor
+    """[B, 4, R, R] float32, what is drawn by rule: colour times share, share."""
     references: Tensor
     """[N, 4, S, S] uint8, RGB and matte."""
     placed: Tensor
@@ -109,9 +111,11 @@ class Preparer:
         vertices, expressions = zip(*[placing.vertices(one) for one in references], strict=True)
         first, _ = placing.vertices(torch.from_numpy(np.ascontiguousarray(sample.all_reference_points[0])))
         raster = placing.draw(moved, first, torch.stack(vertices), face - torch.stack(expressions))
-        shown = ((self._choice.mouth + self._choice.eyes)[:, None] * torch.stack(
-            [placing.signature(one) for one in references]
-        )).sum(0) / 2  # fmt: skip
+        looks = torch.stack([placing.signature(one) for one in references])
+        shown = ((self._choice.mouth + self._choice.eyes)[:, None] * looks).sum(0) / 2
+        colours = torch.stack(
+            [tones(_planes(p)[None].float() / 255, q) for p, q in zip(sample.references, references, strict=True)]
+        )
         numbers = list(dict.fromkeys(sample.chosen.tolist()))
         places = [sample.chosen.tolist().index(number) for number in numbers]
         return {
@@ -123,6 +127,7 @@ class Preparer:
             "mouth": self._choice.mouth,
             "eyes": self._choice.eyes,
             "signatures": torch.cat([now, shown]),
+            "fill": placing.fill(raster, self._choice, now, looks, colours),
             "references": [
                 torch.cat([_planes(sample.references[at]), torch.from_numpy(sample.reference_mattes[at])[None]])
                 for at in places
@@ -138,7 +143,7 @@ class Preparer:
 def own_raster(placing: Placing, vertices: Tensor) -> Tensor:
     """A reference's own mesh, vertices [V, 3] -> [7, R, R] constant attributes: what the encoder is told."""
     raster = placing.draw(vertices, vertices, vertices[None], torch.zeros_like(vertices)[None])
-    return raster[-COMMON_CHANNELS:-1]
+    return raster[-COMMON_CHANNELS:][:TOLD]
 
 
 def weights(points: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
@@ -169,7 +174,7 @@ def collate(samples: Sequence[dict[str, Any]], *, paired: bool = False) -> Batch
         placed += sample["placed"]
     stacked = {
         name: torch.stack([sample[name] for sample in samples])
-        for name in ("target", "matte", "weight", "plate", "raster", "mouth", "eyes", "signatures")
+        for name in ("target", "matte", "weight", "plate", "raster", "mouth", "eyes", "signatures", "fill")
     }
     return Batch(
         **stacked,

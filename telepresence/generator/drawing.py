@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from telepresence.generator.batches import Batch
 from telepresence.generator.live import Drawn, Network, bilinear, compose, refine
+from telepresence.generator.placing import TOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def sort_raster(batch: Batch) -> Drawn:
     """A batch's rasters by meaning."""
     used = batch.mouth.shape[1]
     own = batch.raster[:, : used * 5].reshape(-1, used, 5, *batch.raster.shape[2:])
-    lower = batch.raster[:, -1:].clamp(0, 1)
+    lower = batch.raster[:, -2:-1].clamp(0, 1)
     prior = batch.mouth[:, :, None, None] * lower + batch.eyes[:, :, None, None] * (1 - lower)
-    return Drawn(own[:, :, :2], own[:, :, 2:], batch.raster[:, used * 5 : -1], prior, batch.signatures)
+    told = batch.raster[:, used * 5 : used * 5 + TOLD]
+    return Drawn(own[:, :, :2], own[:, :, 2:], told, prior, batch.signatures, batch.fill)

@@ -112,6 +112,8 @@ class _Tuner:
         self, network: Network, avatar: Avatar, pictures: Sequence[Picture], landmarks: Sequence[Floats]
     ) -> None:
         self.network, self.placing = network, Placing()
+        for part in (network.trunk, network.finish):  # and nothing else: where to look stays in float32
+            part.forward = torch.autocast("cpu", torch.bfloat16)(part.forward)  # type: ignore[method-assign]
         self.enlarge, self.twice = bilinear(SIDE), bilinear(128)
         self._encode(avatar)
         numbers = np.unique(np.linspace(0, len(pictures) - 1, min(MAX_PICTURES, len(pictures))).astype(int))
@@ -134,7 +136,7 @@ class _Tuner:
             points = torch.from_numpy(to_square(reference.landmarks, reference.side, reference.side))[None]
             columns.append(encode(picture, matte, points))
         parts = [torch.cat(part) for part in zip(*columns, strict=True)]
-        pixels, self.vertices, self.expression, self.signatures, features, details, modulation = parts
+        pixels, self.vertices, self.expression, self.signatures, self.tones, features, details, modulation = parts
         self.pixels = pixels.float() / 255
         self.first = {"features": features, "details": details, "modulation": modulation.mean(0, keepdim=True)}
         self.tensors = {name: value.clone().requires_grad_() for name, value in self.first.items()}
@@ -153,7 +155,8 @@ class _Tuner:
         moved, face = self.placing.vertices(keypoints)
         picked = choice.indices
         raster = self.placing.draw(moved, self.vertices[0], self.vertices[picked], face - self.expression[picked])
-        drawn = drawn_from(raster, choice, now, self.signatures[picked])
+        fill = self.placing.fill(raster, choice, now, self.signatures[picked], self.tones[picked])
+        drawn = drawn_from(raster, choice, now, self.signatures[picked], fill)
         return _Frame(
             _planes(small),
             torch.from_numpy(_resized(matter(picture)))[None],
@@ -215,17 +218,16 @@ class _Tuner:
         picked = torch.stack([f.choice.indices for f in frames])
         real = torch.stack([f.picture for f in frames]).float() / 255
         weight = torch.stack([f.weight for f in frames]).float() / 255
-        with torch.autocast("cpu", torch.bfloat16):
-            layer, _, _ = refine(
-                self.network,
-                drawn,
-                self.pixels[picked],
-                self.tensors["features"][picked],
-                self.tensors["details"][picked],
-                self.tensors["modulation"].expand(len(frames), -1),
-                self.enlarge,
-                self.twice,
-            )
+        layer, _, _ = refine(
+            self.network,
+            drawn,
+            self.pixels[picked],
+            self.tensors["features"][picked],
+            self.tensors["details"][picked],
+            self.tensors["modulation"].expand(len(frames), -1),
+            self.enlarge,
+            self.twice,
+        )
         picture = compose(layer, self.plate)
         shown = picture[:, :3]
         matte = torch.stack([f.matte for f in frames]).float() / 255

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
 from telepresence.generator.network import DETAILS, FEATURES, Encoder, Finish, Looked, Trunk
-from telepresence.generator.placing import COMMON_CHANNELS, RASTER, Choice, Placing
+from telepresence.generator.placing import COMMON_CHANNELS, RASTER, TOLD, Choice, Placing, tones
 
 REFERENCES: Final = 32
 """K; what a picture costs does not depend on it."""
@@ -45,21 +45,24 @@ class Drawn:
     """[B, U, R, R] shares by geometry alone."""
     signatures: Tensor
     """[B, 24]."""
+    fill: Tensor
+    """[B, 4, R, R] what is drawn by rule: colour times share, share."""
 
 
-def drawn_from(raster: Tensor, choice: Choice, now: Tensor, signatures: Tensor) -> Drawn:
-    """Sort one picture's raster [U * 5 + 8, R, R]; `signatures` [U, 12] are of the used references."""
+def drawn_from(raster: Tensor, choice: Choice, now: Tensor, signatures: Tensor, fill: Tensor) -> Drawn:
+    """Sort one picture's raster [U * 5 + 9, R, R]; `signatures` [U, 12] are of the used references."""
     used = choice.indices.shape[0]
     own = raster[: used * 5].reshape(1, used, 5, *raster.shape[1:])
-    lower = raster[-1].clamp(0, 1)[None, None]  # a raster oversteps its corners a little
+    lower = raster[-2].clamp(0, 1)[None, None]  # a raster oversteps its corners a little
     mouth, eyes = choice.mouth[None, :, None, None], choice.eyes[None, :, None, None]
     shown = ((choice.mouth + choice.eyes)[:, None] * signatures).sum(0) / 2
     return Drawn(
         own[:, :, :2],
         own[:, :, 2:],
-        raster[None, used * 5 : -1],
+        raster[None, used * 5 : used * 5 + TOLD],
         mouth * lower + eyes * (1 - lower),
         torch.cat([now, shown])[None],
+        fill[None],
     )
 
 
@@ -100,6 +103,9 @@ def refine(
     fine = (fine * _resize(seen.shares, twice)[:, :, None].to(fine.dtype)).sum(1)
     sharp = _look(pixels.flatten(0, 1), _resize(where, enlarge)).reshape(pixels.shape)
     blend = (sharp * _resize(seen.shares, enlarge)[:, :, None].to(sharp.dtype)).sum(1)
+    fill = _resize(drawn.fill, enlarge)
+    colour = blend[:, :3] * (1 - fill[:, 3:]) + fill[:, :3] * blend[:, 3:]
+    blend = torch.cat([colour, blend[:, 3:]], 1)
     side = blend.shape[-1]
     small = blend if side == NETWORK_SIDE else nn.functional.avg_pool2d(blend, side // NETWORK_SIDE)
     added = network.finish(seen.hidden, small, fine).float()
@@ -127,7 +133,7 @@ def bilinear(side: int, raster: int = RASTER) -> Tensor:
 class LiveEncode(nn.Module):
     """Once per reference."""
 
-    outputs = ("pixels", "vertices", "expression", "signature", "features", "details", "modulation")
+    outputs = ("pixels", "vertices", "expression", "signature", "tone", "features", "details", "modulation")
 
     def __init__(self, network: Network, size: int) -> None:
         super().__init__()
@@ -143,17 +149,19 @@ class LiveEncode(nn.Module):
 
         Returns:
             pixels [1, 4, S, S] uint8 premultiplied, a quarter of the memory for a rounding error; vertices and
-            expression [1, V, 3]; signature [1, 12]; features [1, 32, 64, 64]; details [1, 8, 128, 128]; modulation
-            [1, M].
+            expression [1, V, 3]; signature [1, 12]; tone [1, 6]; features [1, 32, 64, 64]; details [1, 8, 128, 128];
+            modulation [1, M].
         """
         alpha = matte.float().permute(0, 3, 1, 2) / 255
-        pixels = torch.cat([picture.float().permute(0, 3, 1, 2) / 255 * alpha, alpha], 1)
+        colour = picture.float().permute(0, 3, 1, 2) / 255
+        pixels = torch.cat([colour * alpha, alpha], 1)
         vertices, expression = self.placing.vertices(keypoints[0])
         raster = self.placing.draw(vertices, vertices, vertices[None], torch.zeros_like(expression)[None])
         small = pixels if self.size == NETWORK_SIDE else nn.functional.avg_pool2d(pixels, self.size // NETWORK_SIDE)
-        learned = self.encoder(small, raster[None, -COMMON_CHANNELS:-1])
+        learned = self.encoder(small, raster[None, -COMMON_CHANNELS:][:, :TOLD])
+        tone = tones(colour, keypoints[0])
         kept = (pixels * 255 + 0.5).to(torch.uint8)
-        return kept, vertices[None], expression[None], self.placing.signature(keypoints[0])[None], *learned
+        return kept, vertices[None], expression[None], self.placing.signature(keypoints[0])[None], tone[None], *learned
 
 
 class LiveRender(nn.Module):
@@ -175,6 +183,7 @@ class LiveRender(nn.Module):
         vertices: Tensor,
         expression: Tensor,
         signature: Tensor,
+        tone: Tensor,
         features: Tensor,
         details: Tensor,
         modulation: Tensor,
@@ -196,7 +205,8 @@ class LiveRender(nn.Module):
         picked = choice.indices
         moved, face = self.placing.vertices(points)
         raster = self.placing.draw(moved, vertices[0], vertices[picked], face - expression[picked])
-        drawn = drawn_from(raster, choice, now, signature[picked])
+        fill = self.placing.fill(raster, choice, now, signature[picked], tone[picked])
+        drawn = drawn_from(raster, choice, now, signature[picked], fill)
         layer, _, _ = refine(
             self.network,
             drawn,

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pixel_shuffle, pixel_unshuffle
 
-from telepresence.generator.placing import COMMON_CHANNELS, DELTA_CHANNELS, SIGNATURE
+from telepresence.generator.placing import DELTA_CHANNELS, SIGNATURE, TOLD
 
 SLOPE: Final = 0.1  # of leaky ReLUs: exists as a fused operator in every runtime
-COMMON: Final = COMMON_CHANNELS - 1  # without the share of the mouth's references, which is no feature
+COMMON: Final = TOLD
 FEATURES: Final = 32
 """Channels of a reference's features at 64x64."""
 DETAILS: Final = 8

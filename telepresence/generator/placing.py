@@ -10,24 +10,37 @@ R raster side.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import grid_sample
 
 from telepresence.face.basis import default_basis
 from telepresence.face.topology import (
+    EYE_LEFT,
     EYE_OPENING_LEFT,
     EYE_OPENING_RIGHT,
+    EYE_RIGHT,
     IRIS_LEFT,
     IRIS_RIGHT,
     MOUTH_CORNERS,
     MOUTH_OPENING,
 )
-from telepresence.generator.mesh import RINGS, Ring, build_mesh
-from telepresence.generator.prior import COPY_GAP, FREE_WAY, FREE_ZOOM, SAME_REFERENCE, SHARPNESS
+from telepresence.generator.mesh import RINGS, Mesh, Ring, build_mesh
+from telepresence.generator.prior import (
+    CHEEKS,
+    COPY_GAP,
+    FREE_WAY,
+    FREE_ZOOM,
+    MOUTH_TONE,
+    SAME_REFERENCE,
+    SHARPNESS,
+    TEETH_TONE,
+    open_mouth,
+)
 from telepresence.generator.raster import Rasteriser
 
 RASTER: Final = 64  # R
@@ -38,10 +51,14 @@ SIGNATURE: Final = 12
 MOUTH_WEIGHTS: Final = (3.0, 1.5, 0.0, 0.0, 0.0, 0.0) + (0.6,) * 6
 EYE_WEIGHTS: Final = (0.0, 0.0, 2.0, 2.0, 1.5, 0.8) + (0.6,) * 6
 LOWER_LID, UNDER_NOSE = 145, 2  # between their heights the choice passes from the eyes' references to the mouth's
+LIDS_SHUT: Final = (0.35, 0.7)  # of the references' opening: from drawn shut to as they are
+LID_SHADE: Final = 0.85  # of the skin above the eye: what a shut lid looks like from afar, lashes included
+CHEEKS_AND_LIDS: Final = (CHEEKS, (27, 28, 257, 258))  # where colours are taken from: cheeks, skin above the lids
 # Hair above the eyes goes with the head mostly, whatever its length; loose ends beside the neck do not. The room only
 # begins behind the last ring, so that nothing tears when the head comes nearer or goes back.
 LIVE_RINGS: Final = (*RINGS[:2], Ring(2.0, 0.25, 0.3, 0.6, (-0.6, 0.0)), Ring(3.2, 0.25, 0.0, 0.0))
-FLOW_CHANNELS, DELTA_CHANNELS, COMMON_CHANNELS = 2, 3, 8
+FLOW_CHANNELS, DELTA_CHANNELS, COMMON_CHANNELS = 2, 3, 9
+TOLD: Final = 7  # of the common channels, which the network is told; the last two only steer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +88,15 @@ class Placing(nn.Module):
     mean: Tensor
     """[V, 3] vertices of the mean face, canonical."""
     common: Tensor
-    """[T + 2, 3, 8] attributes that are constants: canonical place, 1 on the mesh, mouth (3), share of the mouth's
-    references."""
+    """[T + 2, 3, 9] attributes that are constants: canonical place, 1 on the mesh, mouth (3), share of the mouth's
+    references, and 1 between the lids of the right eye, -1 of the left."""
     sheet: Tensor
     """[2, 3, 3] triangles behind everything: the room does not move."""
     flat: Tensor
     mouth_weights: Tensor
     eye_weights: Tensor
+    dark: Tensor
+    teeth: Tensor
 
     def __init__(self, raster: int = RASTER) -> None:
         super().__init__()
@@ -97,7 +116,9 @@ class Placing(nn.Module):
             "ring_shape": mesh.ring_shape[:, None],
             "moves": moves[:, None],
             "mean": vertices,
-            "common": _common(vertices, moves, mesh.triangles, mesh.mouth, mean),
+            "common": _common(vertices, moves, mesh, mean),
+            "dark": np.array(MOUTH_TONE, np.float32).reshape(1, 3, 1, 1),
+            "teeth": np.array(TEETH_TONE, np.float32).reshape(1, 3, 1, 1),
             "sheet": sheet,
             "flat": np.array([1, 1, 0], np.float32),
             "mouth_weights": np.array(MOUTH_WEIGHTS, np.float32),
@@ -159,8 +180,9 @@ class Placing(nn.Module):
             deltas: [U, V, 3] expression now less expression there.
 
         Returns:
-            [U * 5 + 8, R, R]: per used reference where to look in it (2, square coordinates) and the change of
-            expression (3); then canonical place (3), 1 on the mesh, mouth (3), share of the mouth's references.
+            [U * 5 + 9, R, R]: per used reference where to look in it (2, square coordinates) and the change of
+            expression (3); then canonical place (3), 1 on the mesh, mouth (3), share of the mouth's references, and
+            1 between the lids of the right eye, -1 of the left.
         """
         count = used.shape[0]
         target, target_sheet = self.place(now[None], first)
@@ -171,6 +193,27 @@ class Placing(nn.Module):
         own = torch.cat([flow, change], -1).permute(1, 2, 0, 3).reshape(flow.shape[1], 3, count * 5)
         raster: Tensor = self.raster(corners, torch.cat([own, self.common], -1)[None])
         return raster[0]
+
+    def fill(self, raster: Tensor, choice: Choice, now: Tensor, shown: Tensor, tones: Tensor) -> Tensor:
+        """What no reference can show, drawn plainly by rule: the inside of an opened mouth, the lids of shut eyes.
+
+        Args:
+            raster: from `draw`.
+            choice: which references; now: [12] signature of the picture; shown: [U, 12] of the references.
+            tones: [U, 6] colours of cheeks and lids in the references, 0..1.
+
+        Returns:
+            [4, R, R] colour times share, and the share of the pixel that is drawn.
+        """
+        mouth, lids = raster[None, -5:-2], raster[-1]
+        then = choice.mouth @ shown[:, 0]
+        cheeks = (choice.mouth @ tones[:, :3])[None, :, None, None]
+        inside = open_mouth(mouth, now[0], then[None, None, None, None], cheeks, self.dark, self.teeth)[0]
+        ratio = now[2:4] / (choice.eyes @ shown[:, 2:4] + 1e-4)  # right, left
+        shut = ((LIDS_SHUT[1] - ratio) / (LIDS_SHUT[1] - LIDS_SHUT[0])).clamp(0, 1)
+        share = (lids.clamp(0, 1) * shut[0] + (-lids).clamp(0, 1) * shut[1])[None]
+        skin = (choice.eyes @ tones[:, 3:])[:, None, None]
+        return inside + torch.cat([skin * LID_SHADE * share, share])
 
     def place(self, vertices: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         """Where material points lie: a neck stretches only so far, then the shoulders follow the head.
@@ -198,16 +241,31 @@ class Placing(nn.Module):
 
 
 def _common(
-    vertices: NDArray[np.float32],
-    moves: NDArray[np.float32],
-    triangles: NDArray[np.int64],
-    mouth: NDArray[np.float32],
-    mean: NDArray[np.float32],
-) -> NDArray[Any]:
+    vertices: NDArray[np.float32], moves: NDArray[np.float32], mesh: Mesh, mean: NDArray[np.float32]
+) -> NDArray[np.float32]:
     top, bottom = mean[LOWER_LID, 1], mean[UNDER_NOSE, 1]
     lower = np.clip((vertices[:, 1:2] - top) / (bottom - top), 0, 1) * (moves[:, None] > 0)
     per_vertex = np.concatenate([vertices, np.ones_like(lower), lower], 1)
-    corners = per_vertex[triangles]  # [T, 3, 5]
-    mesh = np.concatenate([corners[..., :4], mouth, corners[..., 4:]], -1)
-    whole = np.concatenate([mesh, np.zeros((2, 3, COMMON_CHANNELS), np.float32)])
-    return np.asarray(whole, np.float32)
+    corners = per_vertex[mesh.triangles]  # [T, 3, 5]
+    common = np.concatenate([corners[..., :4], mesh.mouth, corners[..., 4:], _between_lids(mesh)], -1)
+    room = np.zeros((2, 3, COMMON_CHANNELS), np.float32)
+    out: NDArray[np.float32] = np.concatenate([common, room]).astype(np.float32)
+    return out
+
+
+def _between_lids(mesh: Mesh) -> NDArray[np.float32]:
+    """[T, 3, 1] 1 for triangles of the right eye's opening, -1 for the left's."""
+    names = np.concatenate([mesh.landmarks, np.full(len(mesh.ring_motion), -1)])[mesh.triangles]  # [T, 3]
+    out = np.zeros((*mesh.triangles.shape, 1), np.float32)
+    for eye, sign in ((EYE_RIGHT + IRIS_RIGHT, 1.0), (EYE_LEFT + IRIS_LEFT, -1.0)):
+        out[np.isin(names, eye).all(1)] = sign
+    return out
+
+
+def tones(colour: Tensor, keypoints: Tensor) -> Tensor:
+    """A picture [1, 3, S, S], 0..1, and its keypoints [478, 3] -> [6] mean colours of its cheeks and lids."""
+    parts = [
+        grid_sample(colour, keypoints[None, None, list(places), :2], align_corners=False).mean((0, 2, 3))
+        for places in CHEEKS_AND_LIDS
+    ]
+    return torch.cat(parts)

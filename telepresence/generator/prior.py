@@ -236,15 +236,24 @@ class PriorRender(nn.Module):
         return torch.matmul(self.enlarge, torch.matmul(small, self.enlarge.T))
 
     def _open_mouth(self, mouth: Tensor, now: Tensor, then: Tensor, tone: Tensor) -> Tensor:
-        """Where the mouth is open now and was shut in the reference there is nothing to show: draw a plain inside.
+        return open_mouth(mouth, now, then, tone, self.mouth_tone, self.teeth_tone)
 
-        Returns:
-            [U, 4, R, R] at the raster's size: colour times share, and the share of the pixel that is drawn.
-        """
-        flag, across, down = torch.split(mouth, 1, 1)
-        low, high = MOUTH_OPEN
-        unseen = ((now - low) / (high - low)).clamp(0, 1) * (1 - (then - low) / (high - low)).clamp(0, 1)
-        teeth = ((1.1 - down * now / TEETH_HEIGHT) * 4).clamp(0, 1) * (1 - across.square()).clamp(0, 1)
-        inside = tone * (self.mouth_tone + (self.teeth_tone - self.mouth_tone) * teeth)
-        share = flag * unseen
-        return torch.cat([inside * share, share], 1)
+
+def open_mouth(mouth: Tensor, now: Tensor, then: Tensor, tone: Tensor, dark: Tensor, teeth_tone: Tensor) -> Tensor:
+    """Where the mouth is open now and was shut in the reference there is nothing to show: draw a plain inside.
+
+    Args:
+        mouth: [U, 3, R, R], 1 in the mouth, from left to right -1..1, from the upper to the lower lip 0..1.
+        now: [] opening, canonical units; then: [U, 1, 1, 1] that of the references.
+        tone: [U, 3, 1, 1] the cheeks' colour; dark and teeth_tone: [1, 3, 1, 1] shares of it.
+
+    Returns:
+        [U, 4, R, R] at the raster's size: colour times share, and the share of the pixel that is drawn.
+    """
+    flag, across, down = torch.split(mouth, 1, 1)
+    low, high = MOUTH_OPEN
+    unseen = ((now - low) / (high - low)).clamp(0, 1) * (1 - (then - low) / (high - low)).clamp(0, 1)
+    teeth = ((1.1 - down * now / TEETH_HEIGHT) * 4).clamp(0, 1) * (1 - across.square()).clamp(0, 1)
+    inside = tone * (dark + (teeth_tone - dark) * teeth)
+    share = flag * unseen
+    return torch.cat([inside * share, share], 1)

@@ -30,6 +30,7 @@ from telepresence.rtc.room import Room
 from telepresence.rtc.sender import Sender
 from telepresence.rtc.viewers import Viewers
 from telepresence.runtime.engine import Engine, open_engine
+from telepresence.runtime.info import DEFAULT_ENGINE
 from telepresence.wire.codec import SCHEMAS, MotionPacket
 from telepresence.wire.thrift import Rate
 
@@ -51,7 +52,7 @@ class EdgeConfig:
     page_port: int = 0
     page_origins: Sequence[str] = ()
     json_ready: bool = False
-    engine: str = "prior"
+    engine: str = DEFAULT_ENGINE
     size: int = 256
     runtime: str | None = None
     thrifty: bool = False

@@ -2,7 +2,7 @@
 
 In order:
 
-    engine = open_engine("prior", 256)
+    engine = open_engine("live", 256)
     engine.warm_up()
     prepared = engine.prepare(avatar)
     rgba = engine.render(prepared, keypoints)   # copy what you keep
@@ -31,7 +31,7 @@ from telepresence.face.topology import N_LANDMARKS
 from telepresence.runtime.choose import Choice, Chooser, memory_key, require_known
 from telepresence.runtime.contract import Array, Runtime
 from telepresence.runtime.graphs import EncodeInput, Graphs
-from telepresence.runtime.info import EngineInfo, find_engine, list_engines
+from telepresence.runtime.info import DEFAULT_ENGINE, EngineInfo, find_engine, list_engines
 from telepresence.runtime.machine import cache_folder, default_threads
 from telepresence.runtime.onnxruntime import OnnxRuntime
 from telepresence.runtime.openvino import OpenVino
@@ -182,7 +182,7 @@ def runtimes() -> tuple[list[Runtime], list[Runtime]]:
 
 
 def open_engine(
-    name: str | Path = "prior", size: int = 256, *, runtime: str | None = None, threads: int | None = None
+    name: str | Path = DEFAULT_ENGINE, size: int = 256, *, runtime: str | None = None, threads: int | None = None
 ) -> Engine:
     """Find an engine, check it, choose a runtime for it and load it. Call `warm_up` next, and `close` at the end.
 

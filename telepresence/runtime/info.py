@@ -26,6 +26,7 @@ from typing import Any, Final
 from telepresence.errors import EngineError
 from telepresence.resources import shipped
 
+DEFAULT_ENGINE: Final = "live"
 MAX_TOML_BYTES: Final = 65_536
 MAX_GRAPH_BYTES: Final = 256 * 1024 * 1024
 MAX_REFERENCES: Final = 32  # as many as an avatar has

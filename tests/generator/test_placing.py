@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from telepresence.face.topology import EYE_OPENING_LEFT, EYE_OPENING_RIGHT, LIPS, MOUTH_OPENING
+from telepresence.face.topology import EYE_OPENING_LEFT, EYE_OPENING_RIGHT, LIPS, LIPS_INNER, LIPS_OUTER, MOUTH_OPENING
 from telepresence.generator.batches import own_raster
-from telepresence.generator.placing import COMMON_CHANNELS, RASTER, SIGNATURE, Placing
+from telepresence.generator.placing import COMMON_CHANNELS, RASTER, SIGNATURE, TOLD, Placing
 from tests.generator.data.made import face_points
 
 
@@ -85,7 +85,9 @@ def test_an_opened_mouth_is_a_change_of_expression_at_the_mouth_alone(placing: P
 def test_the_encoder_is_told_what_the_raster_of_the_picture_itself_says(placing: Placing) -> None:
     here = points(0.38, -0.1, 0.1)
     vertices, _ = placing.vertices(here)
-    assert torch.allclose(own_raster(placing, vertices), drawn(placing, here, here)[-COMMON_CHANNELS:-1], atol=1e-6)
+    assert torch.allclose(
+        own_raster(placing, vertices), drawn(placing, here, here)[-COMMON_CHANNELS:][:TOLD], atol=1e-6
+    )
 
 
 def test_a_signature_is_of_the_face_and_not_of_where_it_is(placing: Placing) -> None:
@@ -139,3 +141,41 @@ def test_a_neck_stretches_only_so_far(placing: Placing) -> None:
     assert shift(0.02) == pytest.approx(0, abs=1e-4)
     assert shift(0.9) > 0.2
     assert shift(0.9) < 0.9
+
+
+def test_what_no_reference_shows_is_drawn_plainly_and_only_then(placing: Placing) -> None:
+    shut, opened = points(0.45), points(0.45)
+    opened[[*LIPS_INNER[1:10], *LIPS_OUTER[1:10]], 1] += 0.12
+    skin, looks = torch.tensor([[0.5, 0.4, 0.3] * 2] * 2), {}
+    for name, now, then in (("gap", opened, shut), ("seen", opened, opened), ("shut", shut, opened)):
+        here, there = placing.vertices(now)[0], placing.vertices(then)
+        look = torch.stack([placing.signature(then)] * 2)
+        choice = placing.choose(placing.signature(now), look, 2)
+        raster = placing.draw(here, there[0], torch.stack([there[0]] * 2), torch.zeros(2, *there[0].shape))
+        looks[name] = placing.fill(raster, choice, placing.signature(now), look, skin)
+    assert looks["gap"][3].max() > 0.9
+    rows, columns = torch.nonzero(looks["gap"][3] > 0.5, as_tuple=True)
+    mouth = (opened[13, :2] + opened[14, :2]) / 2
+    assert abs(float(columns.float().mean() + 0.5) / RASTER * 2 - 1 - float(mouth[0])) < 0.05
+    assert abs(float(rows.float().mean() + 0.5) / RASTER * 2 - 1 - float(mouth[1])) < 0.05
+    assert looks["seen"][3].max() < 0.01
+    assert looks["shut"][3].max() < 0.01
+
+
+def test_lids_that_no_reference_shows_shut_are_drawn_in_the_skins_colour(placing: Placing) -> None:
+    awake, asleep = points(0.8), points(0.8)
+    for upper, lower in ((159, 145), (158, 153), (160, 144), (157, 154), (161, 163)):  # the right eye alone
+        asleep[upper] = asleep[lower] + 0.4 * (asleep[upper] - asleep[lower])  # shut wholly it has no width at all
+    there = placing.vertices(awake)
+    look = torch.stack([placing.signature(awake)] * 2)
+    now = placing.signature(asleep)
+    choice = placing.choose(now, look, 2)
+    here = placing.vertices(asleep)[0]
+    raster = placing.draw(here, there[0], torch.stack([there[0]] * 2), torch.zeros(2, *there[0].shape))
+    drawn_by_rule = placing.fill(raster, choice, now, look, torch.tensor([[0.0] * 3 + [0.8, 0.6, 0.4]] * 2))
+    share = drawn_by_rule[3]
+    assert share[:, : RASTER // 2].max() > 0.5  # the subject's right eye is on the picture's left
+    assert share[:, RASTER // 2 :].max() < 0.01
+    place = share.flatten().argmax()
+    colour = drawn_by_rule[:3].flatten(1)[:, place] / share.flatten()[place]
+    assert float(colour[0] / colour[2]) == pytest.approx(2.0, rel=0.01)

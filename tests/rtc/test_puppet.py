@@ -160,10 +160,26 @@ def test_the_whole_avatar_goes_on_where_its_first_reference_was() -> None:
     avatar = sample_avatar()
     stage = Stage(Puppet(replace(avatar, references=avatar.references[:1])))
     now = stage.play(motions())
-    before, stage.puppet = stage.puppet, Puppet(avatar, stage.puppet)
-    assert stage.puppet._retarget is before._retarget
+    before, stage.puppet = stage.puppet, Puppet(avatar)
+    stage.puppet.take_over(before)
+    assert stage.puppet._retarget.driver is before._retarget.driver is not None
     stage.draw(now + STEP)
     assert steps(stage.shown)[-1] < 0.1
+
+
+def test_another_neutral_shape_is_calibrated_anew_and_another_place_is_taken_at_once() -> None:
+    avatar = sample_avatar()
+    stage = Stage()
+    now = stage.play([aside(packet) for packet in motions()])
+    first = replace(avatar.references[0], landmarks=avatar.references[0].landmarks * np.float32(0.8))
+    moved = Puppet(replace(avatar, references=(first,)))
+    moved.take_over(stage.puppet)
+    shown = moved.keypoints(stage.playout, now + STEP)
+    assert shown is not None
+    assert np.abs(shown - rest_of(moved)).mean() < 0.5 * np.abs(shown - rest_of(stage.puppet)).mean()
+    other = Puppet(replace(avatar, neutral=avatar.neutral * np.float32(1.01)))
+    other.take_over(stage.puppet)
+    assert other._retarget.driver is None
 
 
 def test_somebody_who_sits_elsewhere_after_a_pause_is_calibrated_anew() -> None:
