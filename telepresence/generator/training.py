@@ -44,11 +44,11 @@ class TrainingConfig:
     judge_rate: float = 4e-4
     adversarial_after: int = 8_000
     """Samples before the discriminator joins."""
-    adversarial: float = 0.01
-    matching: float = 0.5
+    adversarial: float = 0.02
+    matching: float = 1.0
     ssim: float = 0.25
     gradient: float = 0.5
-    energy: float = 1.0
+    energy: float = 2.0
     """Detail, wherever exactly it lies: against blur."""
     matte: float = 0.3
     blend: float = 0.3
