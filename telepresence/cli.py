@@ -83,10 +83,21 @@ def demo(
 @click.option("--name", help="What the avatar is called. Default: the name of OUT.")
 @click.option("--engine", help="Engine that the avatar is meant for, and fine-tuned for. Default: any; live.")
 @click.option(
+    "--references", type=click.IntRange(1, 32), default=8, show_default=True,
+    help="Pictures to keep at most. More of a lively video look better, and make the file larger.",
+)  # fmt: skip
+@click.option(
     "--fine-tune", "minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
     help="Learn from the VIDEO what is this person's own, for so long at most. Needs torch: make setup-train.",
 )  # fmt: skip
-def enrol(sources: tuple[Path, ...], out: Path, name: str | None, engine: str | None, minutes: float | None) -> None:
+def enrol(
+    sources: tuple[Path, ...],
+    out: Path,
+    name: str | None,
+    engine: str | None,
+    references: int,
+    minutes: float | None,
+) -> None:
     """Make an avatar from photos of a person, or from one video."""
     from telepresence.avatar.enrol import enrol_with_footage
     from telepresence.avatar.file import save
@@ -100,7 +111,11 @@ def enrol(sources: tuple[Path, ...], out: Path, name: str | None, engine: str | 
     if minutes is not None:
         require_tuning()
     avatar, footage = enrol_with_footage(
-        sources, name=name or out.stem, engine=engine, progress=lambda line: click.echo(line, err=True)
+        sources,
+        name=name or out.stem,
+        engine=engine,
+        references=references,
+        progress=lambda line: click.echo(line, err=True),
     )
     written = save(avatar, out)  # already now: a call that shows it can begin, and changes over later
     click.echo(f"{out}: {len(avatar.references)} reference(s), {written / 1024:.0f} KiB")

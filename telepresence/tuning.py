@@ -19,12 +19,15 @@ def require_tuning() -> None:
     """Say at once, not after minutes, that fine-tuning cannot be had.
 
     Raises:
-        InputError: torch is missing.
+        InputError: torch, or what reads an engine's weights, is missing.
     """
     from importlib.util import find_spec
 
-    if find_spec("torch") is None:
-        raise InputError("--fine-tune needs torch, which is not installed: make setup-train. Without it, leave it out")
+    for needed in ("torch", "onnx"):
+        if find_spec(needed) is None:
+            raise InputError(
+                f"--fine-tune needs {needed}, which is not installed: make setup-train. Without it, leave it out"
+            )
 
 
 def tune_with_bar(avatar: Avatar, footage: Footage, engine: str, minutes: float) -> Avatar:

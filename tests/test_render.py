@@ -16,6 +16,7 @@ from telepresence.face.landmarks import LandmarkTracker
 from telepresence.face.topology import MOUTH_OPENING
 from telepresence.media import clip_info, read_frames
 from telepresence.render import render, render_files
+from telepresence.runtime.info import DEFAULT_ENGINE
 from telepresence.wire.track import MotionTrack, pack_track
 from tests.clips import moving_portrait, portrait, read_pictures, write_clip
 
@@ -41,7 +42,7 @@ def test_one_picture_comes_out_per_frame(clip: Path, tmp_path: Path) -> None:
     assert 0 < report.payload_bytes <= 50 * 1160
     assert set(report.stages_ms) == {"decode", "landmarks", "motion", "keypoints", "engine", "recording"}
     fields = json.loads(report.json())
-    assert fields["engine"].startswith("prior ")
+    assert fields["engine"].startswith(f"{DEFAULT_ENGINE} ")
     assert fields["versions"]["mediapipe"]
     assert "50 pictures, 10 without a face" in report.text()
 

@@ -78,6 +78,8 @@ def test_contents(wheel: Path) -> None:
         "telepresence/py.typed",
         "telepresence/face/basis-1.npz",
         "telepresence/avatar/samples/astronaut.avatar",
+        "telepresence/shipped/engines/live/engine.toml",
+        "telepresence/shipped/engines/live/render-256.onnx",
         "telepresence/shipped/engines/prior/engine.toml",
         "telepresence/shipped/engines/prior/render-256.onnx",
         "telepresence/shipped/web/index.html",
@@ -93,7 +95,9 @@ def test_is_the_installed_one(python: Path) -> None:
 
 
 def test_lists_its_engines(python: Path) -> None:
-    assert "prior" in run(python, "-m", "telepresence", "engines", "list")
+    listed = run(python, "-m", "telepresence", "engines", "list")
+    assert "live" in listed
+    assert "prior" in listed
 
 
 def test_renders_the_sample(python: Path) -> None:

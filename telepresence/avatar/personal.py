@@ -29,13 +29,16 @@ def pack_personal(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
     """Make bytes of tensors by name.
 
     Raises:
-        AvatarError: too many, too large, or not finite as float16.
+        AvatarError: too many, too large, not finite as float16, or something that `unpack_personal` would refuse.
     """
     if not 1 <= len(tensors) <= MAX_TENSORS or sum(t.size for t in tensors.values()) > MAX_VALUES:
         raise AvatarError(f"personal tensors: 1 to {MAX_TENSORS} with at most {MAX_VALUES} values together")
     out = [MAGIC, bytes([len(tensors)])]
     for name, tensor in sorted(tensors.items()):
-        half = np.ascontiguousarray(tensor, "<f2")
+        if not (name.isascii() and 1 <= len(name) <= MAX_NAME and 1 <= tensor.ndim <= MAX_AXES and tensor.size):
+            raise AvatarError(f"personal tensor {name[:MAX_NAME]!r}: name or shape {tensor.shape} cannot be kept")
+        with np.errstate(over="ignore"):
+            half = np.ascontiguousarray(tensor, "<f2")
         if not np.isfinite(half).all():
             raise AvatarError(f"personal tensor {name!r} has values that float16 cannot hold")
         out += [bytes([len(name)]), name.encode("ascii"), bytes([half.ndim])]
@@ -64,9 +67,9 @@ def unpack_personal(data: bytes) -> dict[str, Halves]:
         count = 1
         for length in shape:
             count *= length
-        left -= count
-        if left < 0 or name in out:
+        if not 1 <= count <= left or name in out:
             raise _damaged()
+        left -= count
         values = np.frombuffer(reader.take(2 * count), "<f2").reshape(shape)
         if not np.isfinite(values).all():
             raise _damaged()
@@ -88,8 +91,9 @@ class _Reader:
         return part
 
     def byte(self, largest: int) -> int:
+        """1 to `largest`: nothing here may be absent."""
         value = self.take(1)[0]
-        if value > largest:
+        if not 1 <= value <= largest:
             raise _damaged()
         return value
 

@@ -21,9 +21,9 @@ def read_weights(path: Path) -> Network:
         InputError: not such a file, or of another network.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB; give the weights.pt that training wrote")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        size = path.stat().st_size
+        if size <= MAX_BYTES:
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); give the weights.pt that training wrote"
@@ -32,6 +32,10 @@ def read_weights(path: Path) -> Network:
         raise InputError(
             f"{path} is damaged or not a file of weights; give the weights.pt that training wrote"
         ) from error
+    if size > MAX_BYTES:
+        raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB; give the weights.pt that training wrote")
+    if not isinstance(state, dict):
+        raise InputError(f"{path} is not a file of weights; give the weights.pt that training wrote")
     return _load(state.get("average", state), str(path))
 
 
@@ -64,6 +68,6 @@ def _load(state: dict[str, Any], where: str) -> Network:
     network = Network()
     try:
         network.load_state_dict({name: value.half().float() for name, value in state.items()})
-    except (RuntimeError, AttributeError) as error:
+    except (RuntimeError, AttributeError, TypeError) as error:
         raise InputError(f"{where}: these are the weights of another network ({str(error).splitlines()[0]})") from error
     return network.eval()

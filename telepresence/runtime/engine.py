@@ -105,7 +105,9 @@ class Engine:
             return (f"{avatar.name!r} is drawn without its fine-tuning: {error}",)
         for name, values in own.items():
             there = tensors.get(name)
-            if name in _NOT_PERSONAL or there is None or values.shape[1:] != there.shape[1:] or len(values) > used:
+            if name in _NOT_PERSONAL or there is None or there.dtype != np.float32:  # bytes would wrap silently
+                return (f"{avatar.name!r} is drawn without its fine-tuning: {name!r} is not learned in this engine",)
+            if values.ndim != there.ndim or values.shape[1:] != there.shape[1:] or len(values) > used:
                 return (f"{avatar.name!r} is drawn without its fine-tuning: {name!r} does not fit the engine",)
         for name, values in own.items():
             tensors[name][: len(values)] = values

@@ -12,7 +12,7 @@ from telepresence.generator.batches import JITTER, Preparer, draw_batch
 from telepresence.generator.data.samples import Sampler
 from telepresence.generator.drawing import Drawing
 from telepresence.generator.export import export_graphs
-from telepresence.generator.live import LiveEncode, LiveRender, Network, bilinear, compose, opaque
+from telepresence.generator.live import LiveEncode, LiveRender, Network, bilinear, compose
 from tests.generator.data.made import face_points, made_clip
 
 SIZE = 256
@@ -127,4 +127,3 @@ def test_composing_keeps_the_plate_where_nobody_is() -> None:
     shown = compose(layer, scene)
     assert torch.allclose(shown[0, :, 0, 0], torch.tensor([0.2, 0.3, 0.4, 1.0]))
     assert torch.allclose(shown[0, :, 1, 0], torch.tensor([0.7, 0.7, 0.7, 0.0]))
-    assert torch.equal(opaque(scene), torch.cat([scene, torch.zeros(1, 1, 2, 2)], 1))

@@ -19,6 +19,7 @@ from telepresence.media import clip_info, read_frames
 from telepresence.rtc.edge import Edge, EdgeConfig
 from telepresence.rtc.peer import State
 from telepresence.rtc.sender import Sender
+from telepresence.runtime.info import DEFAULT_ENGINE
 from tests.rtc.call import ClipTrack, Page, edge, hub, request
 from tests.rtc.pair import run, until
 
@@ -33,7 +34,7 @@ def test_recorded_motion_becomes_moving_pictures_on_the_page() -> None:
     async def test() -> None:
         async with (
             hub() as url,
-            edge(url, camera="none", name="receiver") as receiver,
+            edge(url, camera="none", name="receiver", engine=DEFAULT_ENGINE) as receiver,
             edge(url, camera="sample", sink="null", name="sender") as sender,
         ):
             page = Page(receiver, avatars=1)
@@ -51,7 +52,7 @@ def test_recorded_motion_becomes_moving_pictures_on_the_page() -> None:
             assert stats["edge_ms_p50"] <= stats["age_ms_p50"] + 0.11
             assert stats["payload_kbps"] > 1
             assert stats["wire_kbps"] > stats["payload_kbps"]
-            assert stats["engine"] == "prior"
+            assert stats["engine"] == DEFAULT_ENGINE == "live"
             assert stats["state"] == "connected"
             assert [p["name"] for p in stats["participants"]] == ["sender"]
             assert stats["sent"] is None

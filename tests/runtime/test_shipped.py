@@ -13,7 +13,7 @@ from telepresence.runtime import golden
 from telepresence.runtime.contract import Runtime
 from telepresence.runtime.engine import open_engine
 from telepresence.runtime.graphs import Graphs
-from telepresence.runtime.info import EngineInfo, list_engines
+from telepresence.runtime.info import DEFAULT_ENGINE, EngineInfo, list_engines
 from telepresence.runtime.onnxruntime import OnnxRuntime
 from telepresence.runtime.openvino import OpenVino
 
@@ -34,7 +34,9 @@ each_size = pytest.mark.parametrize(
 
 
 def test_the_default_engine_is_shipped() -> None:
-    assert "prior" in [info.name for info in ENGINES]
+    names = [info.name for info in ENGINES]
+    assert DEFAULT_ENGINE == "live"
+    assert {DEFAULT_ENGINE, "prior"} <= set(names)  # the prior is what others are compared with
 
 
 @each_engine
