@@ -109,7 +109,7 @@ def enrol(
     if engine is not None:
         find_engine(engine)
     if minutes is not None:
-        require_tuning()
+        require_tuning(engine or DEFAULT_ENGINE)
     avatar, footage = enrol_with_footage(
         sources,
         name=name or out.stem,

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 STEPS: Final = 1000  # of the bar
 
 
-def require_tuning() -> None:
+def require_tuning(engine: str) -> None:
     """Say at once, not after minutes, that fine-tuning cannot be had.
 
     Raises:
         InputError: torch, or what reads an engine's weights, is missing.
+        EngineError: no such engine, or not one that can be fine-tuned.
     """
     from importlib.util import find_spec
 
@@ -28,6 +29,10 @@ def require_tuning() -> None:
             raise InputError(
                 f"--fine-tune needs {needed}, which is not installed: make setup-train. Without it, leave it out"
             )
+    from telepresence.generator.weights import weights_of_engine
+    from telepresence.runtime.info import find_engine
+
+    weights_of_engine(find_engine(engine).folder)
 
 
 def tune_with_bar(avatar: Avatar, footage: Footage, engine: str, minutes: float) -> Avatar:

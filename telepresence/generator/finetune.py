@@ -17,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from telepresence.avatar.file import pack
 from telepresence.avatar.model import Avatar
 from telepresence.avatar.personal import pack_personal
+from telepresence.avatar.sections import MAX_FILE_BYTES
 from telepresence.errors import InputError
 from telepresence.face.matte import Matter
 from telepresence.face.motion import to_square
@@ -26,6 +28,7 @@ from telepresence.generator import losses
 from telepresence.generator.batches import weights
 from telepresence.generator.live import (
     REFERENCES,
+    USED,
     Drawn,
     LiveEncode,
     Network,
@@ -34,6 +37,7 @@ from telepresence.generator.live import (
     drawn_from,
     refine,
 )
+from telepresence.generator.network import DETAILS, FEATURES, MODULATION
 from telepresence.generator.placing import Choice, Placing
 from telepresence.generator.weights import weights_of_engine
 from telepresence.runtime.info import find_engine
@@ -43,12 +47,13 @@ TUNED: Final = 10  # references whose features are tuned and stored: more would 
 MAX_PICTURES: Final = 360  # of the video, evenly; 30 s at 12 a second
 HELD_OUT: Final = 0.15  # the video's last part
 MIN_PICTURES: Final = 40
+HEADER_BYTES: Final = 512  # names and shapes, more than there are
 BATCH: Final = 4
 CHECK_S: Final = 15.0  # seconds between two looks at the held-out part
 CHECKED: Final = 16  # pictures that are looked at
 PATIENCE: Final = 3  # looks without a better one before it stops
+WORTH: Final = 0.995  # of the first loss: what is hardly better is not worth some megabytes of the avatar's file
 RATES: Final = {"features": 4e-3, "details": 4e-3, "modulation": 1e-3}
-USED: Final = 4
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -92,11 +97,17 @@ def fine_tune(
         The avatar with `personal` for this engine; the very same avatar when tuning did not help.
 
     Raises:
-        InputError: the video is too short.
+        InputError: the video is too short, or the avatar's file has no room.
         EngineError: no such engine, or not one that can be fine-tuned.
     """
     if len(pictures) != len(landmarks) or len(pictures) < MIN_PICTURES:
         raise InputError(f"fine-tuning needs a video with at least {MIN_PICTURES} pictures of the face")
+    room = MAX_FILE_BYTES - len(pack(avatar))
+    if personal_bytes(len(avatar.references)) > room:
+        raise InputError(
+            f"an avatar with {len(avatar.references)} references has no room for what would be learned (a file has at "
+            f"most {MAX_FILE_BYTES >> 20} MiB); enrol it with fewer --references"
+        )
     say = progress or (lambda share, line: None)
     info = find_engine(engine)
     network = weights_of_engine(info.folder).requires_grad_(False).eval()
@@ -105,6 +116,12 @@ def fine_tune(
     if not tuner.run(minutes * 60, say):
         return avatar
     return replace(avatar, personal={**avatar.personal, info.digest: tuner.packed()})
+
+
+def personal_bytes(references: int) -> int:
+    """How many bytes fine-tuning adds to the file of an avatar with so many references."""
+    values = min(references, TUNED) * (FEATURES * 64 * 64 + DETAILS * 128 * 128) + references * MODULATION
+    return 2 * values + HEADER_BYTES
 
 
 class _Tuner:
@@ -190,7 +207,7 @@ class _Tuner:
             best = loss
             self.best = {name: value.detach().clone() for name, value in self.tensors.items()}
         say(1.0, f"held-out part: {100 * (1 - best / start):.1f} % better in {time.monotonic() - begin:.0f} s")
-        return best < start
+        return best < WORTH * start
 
     def packed(self) -> bytes:
         """The best tensors, as an avatar keeps them."""
