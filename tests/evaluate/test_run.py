@@ -30,7 +30,7 @@ def wandering(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_of_anybody_s_videos_end_to_end(wandering: Path, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     arguments = ["evaluate", "--clips", str(wandering), "--shots", "1,32", "--frames", "20", "--json", str(out),
-                 "--landmarks", str(tmp_path), "--sheet", str(tmp_path / "sheet.png")]  # fmt: skip
+                 "--engine", "prior", "--landmarks", str(tmp_path), "--sheet", str(tmp_path / "sheet.png")]  # fmt: skip
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     found = json.loads(out.read_text())
