@@ -194,7 +194,7 @@ def open_engine(
         name: a shipped engine's name, or the path of an engine's folder.
         size: side of the pictures, pixels.
         runtime: a runtime's name; None or "auto" for the fastest here.
-        threads: CPU threads a picture, >= 1; None for half the cores.
+        threads: CPU threads a picture, >= 1; None for `machine.default_threads()`.
 
     Raises:
         EngineError: no such engine, size or runtime; the engine is damaged or was made for another motion schema; or no

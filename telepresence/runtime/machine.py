@@ -16,8 +16,11 @@ def cores() -> int:
 
 
 def default_threads() -> int:
-    """Threads for one graph: half the cores, one at least, four at most; the rest of a call needs the others."""
-    return max(1, min(4, cores() // 2))
+    """Threads for one graph: half the cores and one more, four at most; the rest of a call needs the others.
+
+    On two cores that are shared with the browser, two threads drew 28 to 29 pictures a second where one drew 22 to 28.
+    """
+    return max(1, min(4, (cores() + 2) // 2))
 
 
 def cpu_model() -> str:
