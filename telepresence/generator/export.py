@@ -62,7 +62,7 @@ def export_live(folder: Path, weights: Path | None) -> None:
         encode, render = LiveEncode(network, size).eval(), LiveRender(network, size).eval()
         export_graphs(folder, size, REFERENCES, encode, render)
         write_golden(folder, size, REFERENCES, encode, render)
-    description = "Learned: a small network corrects what the mesh looks up in up to four references at every pixel."
+    description = "Learned: a small network corrects what the mesh looks up in two references at every pixel."
     describe(folder, "live", REFERENCES, description)
 
 
