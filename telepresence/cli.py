@@ -332,6 +332,7 @@ def train() -> None:
 @click.option("--batch", type=click.IntRange(1, 4096), help="Samples a step and process. Default: 5.")
 @click.option("--adversarial-after", type=click.IntRange(min=0), help="Samples before the discriminator joins: 8000.")
 @click.option("--perceptual", type=_PATH, metavar="FILE", help="Also compare by this TorchScript network's features.")
+@click.option("--start", type=_PATH, metavar="ENGINE|FILE", help="Begin with an engine's weights or a weights.pt.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights and data. Default: 0.")
 @click.option("--workers", type=click.IntRange(0, 256), help="Processes that draw samples, for each process: 1.")
 @click.option("--device", help="cpu, cuda or cuda:N. Default: a GPU if there is one.")

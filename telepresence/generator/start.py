@@ -18,6 +18,7 @@ from telepresence.generator.data.clips import SUFFIX, Clip, ClipMeta, load_clip,
 from telepresence.generator.data.sources import HELD_OUT, may_train, read_sources, some_people, split
 from telepresence.generator.training import Trainer, TrainingConfig
 from telepresence.generator.validate import SIDE, choose_clips
+from telepresence.generator.weights import read_weights, weights_of_engine
 
 HELD_OUT_SHARE: Final = 0.05  # of the people, in collections that have none of ours
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -39,6 +40,7 @@ class LiveOptions:
     cool_down: int = 0
     device: str | None = None
     perceptual: Path | None = None
+    start: Path | None = None
 
 
 def train_live(options: LiveOptions, chosen: Mapping[str, Any]) -> None:
@@ -57,6 +59,9 @@ def train_live(options: LiveOptions, chosen: Mapping[str, Any]) -> None:
     clips = [_load(path) for path in train]
     seen = choose_clips([_load(path) for path in validation])
     trainer = Trainer(options.out, clips, config, options.device, validation=seen, perceptual=options.perceptual)
+    if options.start is not None:
+        folder = options.start.is_dir()
+        trainer.begin_from(weights_of_engine(options.start) if folder else read_weights(options.start))
     if trainer.rank == 0:
         people = len({clip.identity for clip in clips})
         print(

@@ -142,6 +142,12 @@ class Trainer:
         self._begin = time.monotonic()
         self._skipped_in_a_row = 0
 
+    def begin_from(self, network: Network) -> None:
+        """Start with these weights instead of untrained ones; a run that has seen samples goes on with its own."""
+        if self.progress.samples == 0:
+            for mine in (self.drawing.network, self.average):
+                mine.load_state_dict(network.state_dict())
+
     def run(self, samples: int | None = None, minutes: float | None = None, cool_down: int = 0) -> None:
         """Train until `samples` were seen in all, or for `minutes`; stopping at any moment loses little.
 

@@ -23,6 +23,8 @@ from telepresence.generator.data.samples import Sampler
 from telepresence.generator.data.sources import HELD_OUT
 from telepresence.generator.start import LiveOptions, choose_files
 from telepresence.generator.training import Progress, Trainer, TrainingConfig
+from telepresence.generator.weights import weights_of_engine
+from telepresence.runtime.info import find_engine
 from tests.generator.data.made import made_clip, write_clips
 
 SIDE = 256
@@ -73,6 +75,21 @@ def test_a_run_goes_on_where_it_stood(tmp_path: Path, clips: list[Clip]) -> None
     assert all(value == value for row in rows(tmp_path) for value in row.values())
     halves = torch.load(tmp_path / checkpoint.WEIGHTS, weights_only=True)
     assert {value.dtype for value in halves.values()} == {torch.float16}
+
+
+def test_a_new_run_may_begin_with_an_engines_weights_and_one_under_way_may_not(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    shipped = weights_of_engine(find_engine("live").folder)
+    run = Trainer(tmp_path, clips, ONE, "cpu")
+    run.begin_from(shipped)
+    assert same(run.drawing.network, shipped)
+    assert same(run.average, shipped)
+    run.run(samples=1)
+    learned = [value.clone() for value in run.drawing.network.parameters()]
+    run.begin_from(shipped)
+    assert all(torch.equal(a, b) for a, b in zip(learned, run.drawing.network.parameters(), strict=True))
+    assert not same(run.drawing.network, shipped)
 
 
 def test_both_phases_learn_and_a_pair_has_its_loss(tmp_path: Path, clips: list[Clip], batch: Batch) -> None:
