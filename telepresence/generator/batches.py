@@ -132,12 +132,9 @@ class Preparer:
                 torch.cat([_planes(sample.references[at]), torch.from_numpy(sample.reference_mattes[at])[None]])
                 for at in places
             ],
-            "placed": [self._own_raster(vertices[at]) for at in places],
+            "placed": [own_raster(placing, vertices[at]) for at in places],
             "which": torch.tensor([numbers.index(number) for number in sample.chosen.tolist()]),
         }
-
-    def _own_raster(self, vertices: Tensor) -> Tensor:
-        return own_raster(self._placing, vertices)
 
 
 def own_raster(placing: Placing, vertices: Tensor) -> Tensor:

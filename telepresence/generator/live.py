@@ -19,8 +19,8 @@ from telepresence.generator.placing import COMMON_CHANNELS, RASTER, TOLD, Choice
 REFERENCES: Final = 32
 """K; what a picture costs does not depend on it."""
 USED: Final = 2
-"""U of the shipped graph: one for the mouth, one for the eyes and the rest. Two of each, crossfaded, were no better on
-people held out, softer, and a third slower."""
+"""U of the shipped graph: one for the mouth, one for the eyes and the rest. Two of each, crossfaded, were no better
+where compared (engines/LOG.md), and a third slower."""
 NETWORK_SIDE: Final = 256  # pixels that the network sees; larger pictures are corrected at this size
 
 

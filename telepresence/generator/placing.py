@@ -57,7 +57,7 @@ CHEEKS_AND_LIDS: Final = (CHEEKS, (27, 28, 257, 258))  # where colours are taken
 # Hair above the eyes goes with the head mostly, whatever its length; loose ends beside the neck do not. The room only
 # begins behind the last ring, so that nothing tears when the head comes nearer or goes back.
 LIVE_RINGS: Final = (*RINGS[:2], Ring(2.0, 0.25, 0.3, 0.6, (-0.6, 0.0)), Ring(3.2, 0.25, 0.0, 0.0))
-FLOW_CHANNELS, DELTA_CHANNELS, COMMON_CHANNELS = 2, 3, 9
+DELTA_CHANNELS, COMMON_CHANNELS = 3, 9
 TOLD: Final = 7  # of the common channels, which the network is told; the last two only steer
 
 
