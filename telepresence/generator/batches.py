@@ -33,6 +33,7 @@ _COUNTED: Final = (  # ring, what an error in it counts, by how much of the face
     (EYE_LEFT, TELLING, 0.05),
     (EYE_RIGHT, TELLING, 0.05),
 )
+GRACE_S: Final = 5  # seconds a data worker goes on after SIGTERM
 JITTER: Final = 0.0012  # square coordinates: landmarks of a live camera tremble by about a sixth of a pixel of 256
 
 
@@ -235,10 +236,13 @@ def loader(
 
 
 def _checked(batches: Iterator[Batch | TelepresenceError]) -> Iterator[Batch]:
-    for batch in batches:
-        if isinstance(batch, TelepresenceError):
-            raise batch
-        yield batch
+    try:
+        for batch in batches:
+            if isinstance(batch, TelepresenceError):
+                raise batch
+            yield batch
+    finally:
+        del batches  # ends the workers; an error's traceback would keep them as long as itself
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -246,9 +250,11 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _leave_signals(worker: int) -> None:
-    # A Ctrl-C or a SIGTERM to the whole group is the trainer's to answer: it saves, then its workers end with it.
+    # A Ctrl-C or a SIGTERM to the whole group is the trainer's to answer: it saves, then its workers end with it. But
+    # not for ever: a trainer that ends with batches in hand sends SIGTERM as well, and waits for its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_S))
 
 
 def _planes(picture: NDArray[np.uint8]) -> Tensor:

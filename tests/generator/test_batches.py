@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import fields
 
 import numpy as np
@@ -141,3 +143,16 @@ def test_a_damaged_picture_names_its_clip(workers: int) -> None:
     clip._pictures = memoryview(bytes(len(clip._pictures)))
     with pytest.raises(MediaError, match=r"^spoilt: .*damaged"):
         next(loader([clip], 1, seed=0, workers=workers))
+
+
+_HOLDS_ON = """
+from telepresence.generator.batches import loader
+from tests.generator.data.made import made_clip
+batches = loader([made_clip()], 1, seed=0)
+next(batches)
+raise SystemExit(3)
+"""
+
+
+def test_a_trainer_that_ends_with_batches_in_hand_does_end() -> None:
+    assert subprocess.run([sys.executable, "-c", _HOLDS_ON], timeout=120).returncode == 3
