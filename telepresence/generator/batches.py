@@ -128,7 +128,7 @@ class Preparer:
             "mouth": self._choice.mouth,
             "eyes": self._choice.eyes,
             "signatures": torch.cat([now, shown]),
-            "fill": placing.fill(raster, self._choice, now, looks, colours),
+            "fill": placing.fill(raster, self._choice, points, now, looks, colours),
             "references": [
                 torch.cat([_planes(sample.references[at]), torch.from_numpy(sample.reference_mattes[at])[None]])
                 for at in places

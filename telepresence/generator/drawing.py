@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from telepresence.generator.batches import Batch
-from telepresence.generator.live import Drawn, Network, bilinear, compose, refine
+from telepresence.generator.live import Drawn, Network, Scales, compose, refine
 from telepresence.generator.placing import TOLD
 
 
@@ -27,14 +27,10 @@ class Pictures:
 class Drawing(nn.Module):
     """Wraps the weights, so that they can be trained on several machines."""
 
-    enlarge: Tensor
-    twice: Tensor
-
     def __init__(self, network: Network, size: int = 256) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("enlarge", bilinear(size), persistent=False)
-        self.register_buffer("twice", bilinear(128), persistent=False)
+        self.scales = Scales(size)
 
     def forward(self, batch: Batch) -> Pictures:
         """Draw a batch."""
@@ -50,8 +46,7 @@ class Drawing(nn.Module):
             features,
             details,
             modulation.mean(1),
-            self.enlarge,
-            self.twice,
+            self.scales,
         )
         plate = batch.plate.float() / 255
         return Pictures(compose(layer, plate), compose(blend, plate), flow)

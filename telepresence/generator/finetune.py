@@ -32,7 +32,7 @@ from telepresence.generator.live import (
     Drawn,
     LiveEncode,
     Network,
-    bilinear,
+    Scales,
     compose,
     drawn_from,
     refine,
@@ -131,7 +131,7 @@ class _Tuner:
         self.network, self.placing = network, Placing()
         for part in (network.trunk, network.finish):  # and nothing else: where to look stays in float32
             part.forward = torch.autocast("cpu", torch.bfloat16)(part.forward)  # type: ignore[method-assign]
-        self.enlarge, self.twice = bilinear(SIDE), bilinear(128)
+        self.scales = Scales(SIDE)
         self._encode(avatar)
         numbers = np.unique(np.linspace(0, len(pictures) - 1, min(MAX_PICTURES, len(pictures))).astype(int))
         with Matter() as matter:
@@ -172,7 +172,7 @@ class _Tuner:
         moved, face = self.placing.vertices(keypoints)
         picked = choice.indices
         raster = self.placing.draw(moved, self.vertices[0], self.vertices[picked], face - self.expression[picked])
-        fill = self.placing.fill(raster, choice, now, self.signatures[picked], self.tones[picked])
+        fill = self.placing.fill(raster, choice, keypoints, now, self.signatures[picked], self.tones[picked])
         drawn = drawn_from(raster, choice, now, self.signatures[picked], fill)
         return _Frame(
             _planes(small),
@@ -242,8 +242,7 @@ class _Tuner:
             self.tensors["features"][picked],
             self.tensors["details"][picked],
             self.tensors["modulation"].expand(len(frames), -1),
-            self.enlarge,
-            self.twice,
+            self.scales,
         )
         picture = compose(layer, self.plate)
         shown = picture[:, :3]

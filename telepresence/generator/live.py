@@ -14,13 +14,24 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
 from telepresence.generator.network import DETAILS, FEATURES, Encoder, Finish, Looked, Trunk
-from telepresence.generator.placing import COMMON_CHANNELS, RASTER, TOLD, Choice, Placing, tones
+from telepresence.generator.placing import (
+    COMMON_CHANNELS,
+    FILL,
+    RASTER,
+    TOLD,
+    Choice,
+    Placing,
+    bilinear,
+    resize,
+    tones,
+)
 
 REFERENCES: Final = 32
 """K; what a picture costs does not depend on it."""
 USED: Final = 2
 """U of the shipped graph: one for the mouth, one for the eyes and the rest. Two of each, crossfaded, were no better
 where compared (engines/LOG.md), and a third slower."""
+FINE: Final = 128  # side of the detail maps
 NETWORK_SIDE: Final = 256  # pixels that the network sees; larger pictures are corrected at this size
 
 
@@ -47,7 +58,7 @@ class Drawn:
     signatures: Tensor
     """[B, 24]."""
     fill: Tensor
-    """[B, 4, R, R] what is drawn by rule: colour times share, share."""
+    """[B, 4, FILL, FILL] what is drawn by rule: colour times share, share."""
 
 
 def drawn_from(raster: Tensor, choice: Choice, now: Tensor, signatures: Tensor, fill: Tensor) -> Drawn:
@@ -67,6 +78,26 @@ def drawn_from(raster: Tensor, choice: Choice, now: Tensor, signatures: Tensor, 
     )
 
 
+class Scales(nn.Module):
+    """Matrices that enlarge bilinearly."""
+
+    picture: Tensor
+    """[S, R]."""
+    fine: Tensor
+    """[FINE, R]."""
+    fill: Tensor
+    """[S, FILL]."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        for name, matrix in (
+            ("picture", bilinear(size, RASTER)),
+            ("fine", bilinear(FINE, RASTER)),
+            ("fill", bilinear(size, FILL)),
+        ):
+            self.register_buffer(name, matrix, persistent=False)
+
+
 def refine(
     network: Network,
     drawn: Drawn,
@@ -74,8 +105,7 @@ def refine(
     features: Tensor,
     details: Tensor,
     modulation: Tensor,
-    enlarge: Tensor,
-    twice: Tensor,
+    scales: Scales,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw B pictures, without their background.
 
@@ -84,7 +114,7 @@ def refine(
         drawn: the geometry.
         pixels: [B, U, 4, S, S] premultiplied; features [B, U, 32, 64, 64]; details [B, U, 8, 128, 128]: of the used.
         modulation: [B, M].
-        enlarge: [S, R] and twice: [128, R], bilinear, as matrices.
+        scales: for pictures of side S.
 
     Returns:
         picture [B, 4, S, S] premultiplied, not clamped; the blend before anything was added, likewise; and the trunk's
@@ -100,11 +130,11 @@ def refine(
         drawn.signatures,
     )
     where = (drawn.flow + seen.flow[:, None]).flatten(0, 1)
-    fine = _look(details.flatten(0, 1), _resize(where, twice)).reshape(b, u, DETAILS, *[twice.shape[0]] * 2)
-    fine = (fine * _resize(seen.shares, twice)[:, :, None].to(fine.dtype)).sum(1)
-    sharp = _look(pixels.flatten(0, 1), _resize(where, enlarge)).reshape(pixels.shape)
-    blend = (sharp * _resize(seen.shares, enlarge)[:, :, None].to(sharp.dtype)).sum(1)
-    fill = _resize(drawn.fill, enlarge)
+    fine = _look(details.flatten(0, 1), resize(where, scales.fine)).reshape(b, u, DETAILS, *[FINE] * 2)
+    fine = (fine * resize(seen.shares, scales.fine)[:, :, None].to(fine.dtype)).sum(1)
+    sharp = _look(pixels.flatten(0, 1), resize(where, scales.picture)).reshape(pixels.shape)
+    blend = (sharp * resize(seen.shares, scales.picture)[:, :, None].to(sharp.dtype)).sum(1)
+    fill = resize(drawn.fill, scales.fill)
     colour = blend[:, :3] * (1 - fill[:, 3:]) + fill[:, :3] * blend[:, 3:]
     blend = torch.cat([colour, blend[:, 3:]], 1)
     side = blend.shape[-1]
@@ -119,16 +149,6 @@ def _look(maps: Tensor, where: Tensor) -> Tensor:
     """maps [N, C, H, W] at [N, 2, h, w] square coordinates -> [N, C, h, w]; coordinates stay in float32."""
     grid = where.permute(0, 2, 3, 1).to(maps.dtype if maps.dtype == torch.float64 else torch.float32)
     return grid_sample(maps.to(grid.dtype), grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def _resize(small: Tensor, matrix: Tensor) -> Tensor:
-    # Bilinear, written as two products with a fixed matrix: in CPU runtimes a third of the time of Resize.
-    return torch.matmul(matrix, torch.matmul(small, matrix.T))
-
-
-def bilinear(side: int, raster: int = RASTER) -> Tensor:
-    """[side, raster] from a raster's rows to a picture's."""
-    return interpolate(torch.eye(raster)[None, None], size=(side, raster), mode="bilinear")[0, 0]
 
 
 class LiveEncode(nn.Module):
@@ -150,7 +170,7 @@ class LiveEncode(nn.Module):
 
         Returns:
             pixels [1, 4, S, S] uint8 premultiplied, a quarter of the memory for a rounding error; vertices and
-            expression [1, V, 3]; signature [1, 12]; tone [1, 6]; features [1, 32, 64, 64]; details [1, 8, 128, 128];
+            expression [1, V, 3]; signature [1, 12]; tone [1, 9]; features [1, 32, 64, 64]; details [1, 8, 128, 128];
             modulation [1, M].
         """
         alpha = matte.float().permute(0, 3, 1, 2) / 255
@@ -168,14 +188,10 @@ class LiveEncode(nn.Module):
 class LiveRender(nn.Module):
     """Per picture."""
 
-    enlarge: Tensor
-    twice: Tensor
-
     def __init__(self, network: Network, size: int, used: int = USED) -> None:
         super().__init__()
         self.network, self.placing, self.used = network, Placing(), used
-        self.register_buffer("enlarge", bilinear(size), persistent=False)
-        self.register_buffer("twice", bilinear(128), persistent=False)
+        self.scales = Scales(size)
 
     def forward(
         self,
@@ -206,7 +222,7 @@ class LiveRender(nn.Module):
         picked = choice.indices
         moved, face = self.placing.vertices(points)
         raster = self.placing.draw(moved, vertices[0], vertices[picked], face - expression[picked])
-        fill = self.placing.fill(raster, choice, now, signature[picked], tone[picked])
+        fill = self.placing.fill(raster, choice, points, now, signature[picked], tone[picked])
         drawn = drawn_from(raster, choice, now, signature[picked], fill)
         layer, _, _ = refine(
             self.network,
@@ -215,8 +231,7 @@ class LiveRender(nn.Module):
             features[picked][None],
             details[picked][None],
             ((choice.mouth + choice.eyes)[:, None] / 2 * modulation[picked]).sum(0, keepdim=True),
-            self.enlarge,
-            self.twice,
+            self.scales,
         )
         plate = background.float().permute(0, 3, 1, 2) / 255
         picture = compose(layer, plate)

@@ -92,7 +92,7 @@ def test_a_batch_has_what_it_promises() -> None:
         "mouth": (3, USED),
         "eyes": (3, USED),
         "signatures": (3, 24),
-        "fill": (3, 4, 64, 64),
+        "fill": (3, 4, 128, 128),
         "references": (n, 4, SIDE, SIDE),
         "placed": (n, 7, 64, 64),
         "which": (3, USED),

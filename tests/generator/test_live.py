@@ -12,7 +12,8 @@ from telepresence.generator.batches import JITTER, Preparer, draw_batch
 from telepresence.generator.data.samples import Sampler
 from telepresence.generator.drawing import Drawing
 from telepresence.generator.export import export_graphs
-from telepresence.generator.live import LiveEncode, LiveRender, Network, bilinear, compose
+from telepresence.generator.live import LiveEncode, LiveRender, Network, compose
+from telepresence.generator.placing import RASTER, bilinear
 from tests.generator.data.made import face_points, made_clip
 
 SIZE = 256
@@ -115,7 +116,7 @@ def test_training_draws_what_the_render_graph_draws(network: Network) -> None:
 @torch.no_grad()
 def test_a_matrix_enlarges_as_interpolation_does() -> None:
     small = torch.rand(1, 2, 64, 64)
-    matrix = bilinear(SIZE)
+    matrix = bilinear(SIZE, RASTER)
     wanted = torch.nn.functional.interpolate(small, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
     assert torch.allclose(matrix @ small @ matrix.T, wanted, atol=1e-5)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from telepresence.face.topology import EYE_OPENING_LEFT, EYE_OPENING_RIGHT, LIPS, LIPS_INNER, LIPS_OUTER, MOUTH_OPENING
 from telepresence.generator.batches import own_raster
-from telepresence.generator.placing import COMMON_CHANNELS, RASTER, SIGNATURE, TOLD, Placing
+from telepresence.generator.placing import COMMON_CHANNELS, FILL, RASTER, SIGNATURE, TOLD, Placing
 from tests.generator.data.made import face_points
 
 
@@ -146,18 +146,18 @@ def test_a_neck_stretches_only_so_far(placing: Placing) -> None:
 def test_what_no_reference_shows_is_drawn_plainly_and_only_then(placing: Placing) -> None:
     shut, opened = points(0.45), points(0.45)
     opened[[*LIPS_INNER[1:10], *LIPS_OUTER[1:10]], 1] += 0.12
-    skin, looks = torch.tensor([[0.5, 0.4, 0.3] * 2] * 2), {}
+    skin, looks = torch.tensor([[0.5, 0.4, 0.3] * 3] * 2), {}
     for name, now, then in (("gap", opened, shut), ("seen", opened, opened), ("shut", shut, opened)):
         here, there = placing.vertices(now)[0], placing.vertices(then)
         look = torch.stack([placing.signature(then)] * 2)
         choice = placing.choose(placing.signature(now), look, 2)
         raster = placing.draw(here, there[0], torch.stack([there[0]] * 2), torch.zeros(2, *there[0].shape))
-        looks[name] = placing.fill(raster, choice, placing.signature(now), look, skin)
+        looks[name] = placing.fill(raster, choice, now, placing.signature(now), look, skin)
     assert looks["gap"][3].max() > 0.9
     rows, columns = torch.nonzero(looks["gap"][3] > 0.5, as_tuple=True)
     mouth = (opened[13, :2] + opened[14, :2]) / 2
-    assert abs(float(columns.float().mean() + 0.5) / RASTER * 2 - 1 - float(mouth[0])) < 0.05
-    assert abs(float(rows.float().mean() + 0.5) / RASTER * 2 - 1 - float(mouth[1])) < 0.05
+    assert abs(float(columns.float().mean() + 0.5) / FILL * 2 - 1 - float(mouth[0])) < 0.05
+    assert abs(float(rows.float().mean() + 0.5) / FILL * 2 - 1 - float(mouth[1])) < 0.05
     assert looks["seen"][3].max() < 0.01
     assert looks["shut"][3].max() < 0.01
 
@@ -172,10 +172,10 @@ def test_lids_that_no_reference_shows_shut_are_drawn_in_the_skins_colour(placing
     choice = placing.choose(now, look, 2)
     here = placing.vertices(asleep)[0]
     raster = placing.draw(here, there[0], torch.stack([there[0]] * 2), torch.zeros(2, *there[0].shape))
-    drawn_by_rule = placing.fill(raster, choice, now, look, torch.tensor([[0.0] * 3 + [0.8, 0.6, 0.4]] * 2))
+    drawn_by_rule = placing.fill(raster, choice, asleep, now, look, torch.tensor([[0.0] * 3 + [0.8, 0.6, 0.4] * 2] * 2))
     share = drawn_by_rule[3]
-    assert share[:, : RASTER // 2].max() > 0.5  # the subject's right eye is on the picture's left
-    assert share[:, RASTER // 2 :].max() < 0.01
+    assert share[:, : FILL // 2].max() > 0.5  # the subject's right eye is on the picture's left
+    assert share[:, FILL // 2 :].max() < 0.01
     place = share.flatten().argmax()
     colour = drawn_by_rule[:3].flatten(1)[:, place] / share.flatten()[place]
     assert float(colour[0] / colour[2]) == pytest.approx(2.0, rel=0.01)
