@@ -173,13 +173,13 @@ def least_useful(looks: Sequence[Look], chosen: Sequence[int]) -> int:
 
 
 def _usable(looks: Sequence[Look]) -> list[int]:
-    """Leave out the blurred and the mistracked, as long as enough is left."""
+    """Leave out the blurred and the mistracked, where there is something else."""
     if len(looks) < 12:
         return list(range(len(looks)))
     sharp = np.array([look.sharpness for look in looks])
     misfit = np.array([look.misfit for look in looks])
     good = (sharp >= 0.6 * np.median(sharp)) & (misfit <= ODD * np.median(misfit))
-    return [int(i) for i in np.flatnonzero(good)]
+    return [int(i) for i in np.flatnonzero(good)] or list(range(len(looks)))
 
 
 def _first(looks: Sequence[Look], usable: Sequence[int]) -> int:
@@ -196,14 +196,14 @@ def _extremes(looks: Sequence[Look], usable: Sequence[int]) -> list[int]:
     shut, opened = min(usable, key=lambda i: looks[i].lids), max(usable, key=lambda i: looks[i].mouth)
     teeth = max(usable, key=lambda i: looks[i].teeth)
     left, right = min(usable, key=lambda i: looks[i].yaw), max(usable, key=lambda i: looks[i].yaw)
-    there = {
-        opened: looks[opened].mouth > OPEN_MOUTH / 2,
-        shut: looks[shut].lids < SHUT * usual,
-        teeth: looks[teeth].teeth > TEETH / 2,
-        left: looks[left].yaw < -TURNED / 2,
-        right: looks[right].yaw > TURNED / 2,
-    }
-    return [index for index, worth in there.items() if worth]
+    there = (  # one picture may be several of these
+        (opened, looks[opened].mouth > OPEN_MOUTH / 2),
+        (shut, looks[shut].lids < SHUT * usual),
+        (teeth, looks[teeth].teeth > TEETH / 2),
+        (left, looks[left].yaw < -TURNED / 2),
+        (right, looks[right].yaw > TURNED / 2),
+    )
+    return [index for index, worth in there if worth]
 
 
 def _sharper(looks: Sequence[Look], features: Floats, usable: Sequence[int], index: int) -> int:

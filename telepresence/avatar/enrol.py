@@ -16,7 +16,7 @@ from telepresence.avatar.choose import Look, choose, describe, least_useful, loo
 from telepresence.avatar.flaws import FRONTAL, flaw, turn_degrees
 from telepresence.avatar.framing import Square, choose_square
 from telepresence.avatar.model import MAX_REFERENCES, MAX_SIDE, Avatar, Reference
-from telepresence.avatar.photos import usable_photos
+from telepresence.avatar.photos import lying, usable_photos
 from telepresence.avatar.scenes import MAX_CANDIDATES as MAX_CANDIDATES
 from telepresence.avatar.scenes import clip_candidates
 from telepresence.errors import FaceError, InputError, MediaError
@@ -33,6 +33,7 @@ REFERENCES: Final = 8
 MAX_PHOTOS: Final = 64
 PLATE_PICTURES: Final = 24
 NEUTRAL_PICTURES: Final = 300
+_TURNING: Final = {1: "transpose=2", 2: "hflip,vflip", 3: "transpose=1"}  # ffmpeg's filters, by quarter turns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +96,7 @@ def enrol_with_footage(
     say = progress or (lambda line: None)
     if not 1 <= references <= MAX_REFERENCES:
         raise InputError(f"{references} references asked for; an avatar has 1 to {MAX_REFERENCES}")
-    photos = _all_photos(sources)
+    photos = all_photos(sources)
     found = _from_photos(sources, references, say) if photos else _from_clip(sources[0], references, say)
     _advise(found, say)
     avatar = Avatar(
@@ -120,8 +121,13 @@ class _Found:
     footage: Footage | None = None
 
 
-def _all_photos(sources: Sequence[Path]) -> bool:
-    """True for photos, False for one clip."""
+def all_photos(sources: Sequence[Path]) -> bool:
+    """True for photos, False for one clip.
+
+    Raises:
+        MediaError: a path leads to no file, or the only one is neither.
+        InputError: the sources do not go together.
+    """
     if len(sources) == 1:
         return is_photo(sources[0])
     clips = [path.name for path in sources if not _maybe_photo(path)]
@@ -201,6 +207,12 @@ def _check_clip(path: Path, picture: Picture, landmarks: Floats, say: Progress) 
     reason = flaw(picture, landmarks)
     if reason is not None:
         raise FaceError(f"{path}: even in its best picture {reason.replace('use one', 'use a clip')}")
+    turns, _ = lying(picture, landmarks)
+    if turns:
+        raise FaceError(
+            f"{path}: {'is upside down' if turns == 2 else 'lies on its side'}; turn it with: "
+            f"ffmpeg -i {path.name} -vf {_TURNING[turns]} upright.mp4"
+        )
     degrees = turn_degrees(picture, landmarks)
     if degrees > FRONTAL:
         say(f"{path.name}: the head is always turned away, by {degrees:.0f} degrees at least; look into the camera")

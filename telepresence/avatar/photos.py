@@ -17,7 +17,7 @@ from telepresence.avatar.model import MAX_SIDE
 from telepresence.errors import FaceError, InputError
 from telepresence.face.basis import default_basis
 from telepresence.face.identity import difference, neutral_shape
-from telepresence.face.landmarks import LandmarkTracker, detect_faces, face_area
+from telepresence.face.landmarks import LandmarkTracker, detect_faces, face_area, face_box
 from telepresence.face.motion import fit_pose, to_square
 from telepresence.media import read_photo
 
@@ -100,20 +100,19 @@ def read(path: Path, say: Progress) -> Photo:
     return Photo(path, picture, landmarks, neutral, turn_degrees(photo, face), colourfulness(photo, face))
 
 
-def the_face(photo: Picture, where: str) -> Floats:
-    """Landmarks (478, 3) of the one face that a photo is of.
+def the_one(faces: Sequence[Floats], where: str) -> Floats:
+    """Landmarks (478, 3) of the one face that a picture is of, among those found in it, largest first.
 
     Raises:
         FaceError: there is none, or two are about the same size.
     """
-    faces = detect_faces(photo)
-    if len(faces) > 1 and face_area(faces[0]) < CLEARLY_LARGER * face_area(faces[1]):
-        raise FaceError(
-            f"{where}: {len(faces)} faces of about the same size; crop it so that only the person to enrol is left"
-        )
     if not faces:
         raise FaceError(
             f"{where}: no face found; use a picture that shows one whole face from the front, well lit and not covered"
+        )
+    if len(faces) > 1 and face_area(faces[0]) < CLEARLY_LARGER * face_area(faces[1]):
+        raise FaceError(
+            f"{where}: {len(faces)} faces of about the same size; crop it so that only the person to enrol is left"
         )
     return faces[0]
 
@@ -122,34 +121,46 @@ def upright(photo: Picture, where: str) -> tuple[int, Floats]:
     """Quarter turns counter-clockwise that set a photo upright, 0 for nearly all, and the face in it once turned.
 
     Raises:
-        FaceError: as `the_face`, whichever way it is turned.
+        FaceError: as `the_one`, whichever way it is turned.
     """
-    if not detect_faces(photo):
-        close = _search_closely(photo)
-        if close is not None:
-            return 0, close
-        for turns in (1, 3, 2):
-            turned = _plausible(photo, turns, STRANGE)
-            if turned is not None:
-                return turns, turned
-    face = the_face(photo, where)
+    faces = detect_faces(photo)
+    if not faces:
+        return _hidden(photo, where)
+    turns, faces = lying(photo, the_one(faces, where))
+    return turns, the_one(faces, where)
+
+
+def lying(photo: Picture, face: Floats) -> tuple[int, list[Floats]]:
+    """Quarter turns counter-clockwise that set a picture of a face upright, 0 for nearly all; the faces in it then."""
     roll, strangeness = _roll_and_strangeness(photo, face)
     if abs(roll) <= LYING and strangeness <= STRANGE:
-        return 0, face
+        return 0, [face]
     # Positive roll is clockwise on the picture; over an inverted face the network may draw an upright, strange one.
     turns = 2 if not LYING < abs(roll) < 180 - LYING else 1 if roll > 0 else 3
     turned = _plausible(photo, turns, 2 * STRANGE if abs(roll) > LYING else CLEARLY_LESS * strangeness)
-    return (0, face) if turned is None else (turns, turned)
+    return (turns, turned) if turned else (0, [face])
 
 
-def _plausible(photo: Picture, turns: int, limit: float) -> Floats | None:
-    """The face in a turned photo, if it is upright there and no stranger than `limit`."""
+def _hidden(photo: Picture, where: str) -> tuple[int, Floats]:
+    """`upright` of a photo in which no face is seen as it is: it may be a small one, or lie."""
+    close = _search_closely(photo)
+    if close:
+        return 0, the_one(close, where)
+    for turns in (1, 3, 2):
+        turned = _plausible(photo, turns, STRANGE)
+        if turned:
+            return turns, the_one(turned, where)
+    return 0, the_one((), where)
+
+
+def _plausible(photo: Picture, turns: int, limit: float) -> list[Floats]:
+    """The faces in a turned photo, if the largest is upright there and no stranger than `limit`; else none."""
     turned = np.ascontiguousarray(np.rot90(photo, turns))
     faces = detect_faces(turned)
     if not faces:
-        return None
+        return []
     roll, strangeness = _roll_and_strangeness(turned, faces[0])
-    return faces[0] if abs(roll) < LYING and strangeness < limit else None
+    return faces if abs(roll) < LYING and strangeness < limit else []
 
 
 def _roll_and_strangeness(photo: Picture, face: Floats) -> tuple[float, float]:
@@ -161,23 +172,39 @@ def _roll_and_strangeness(photo: Picture, face: Floats) -> tuple[float, float]:
     return float(np.degrees(fit_pose(points, mean).rotation[2])), difference(neutral, mean) + misfit
 
 
-def _search_closely(photo: Picture) -> Floats | None:
-    """The largest face among overlapping parts of a quarter of the picture's size, or else of an eighth."""
+def _search_closely(photo: Picture) -> list[Floats]:
+    """Faces in overlapping parts of a quarter of the picture's size, or else of an eighth; largest first."""
     height, width = photo.shape[:2]
     for parts in CLOSE_PARTS:
         high, wide = -(-height // parts), -(-width // parts)
         if min(high, wide) < 2 * MIN_FACE_PX:
-            return None  # a face in there is too small to be of use
+            break  # a face in there is too small to be of use
         found: list[Floats] = []
         with LandmarkTracker(still=True) as tracker:
             for top in range(0, height - high + 1, high // 2):
                 for left in range(0, width - wide + 1, wide // 2):
-                    face = tracker(photo[top : top + high, left : left + wide])
-                    if face is not None:
-                        found.append(face + np.array([left, top, 0], np.float32))
+                    part = photo[top : top + high, left : left + wide]
+                    if tracker(part) is not None:
+                        found += [face + np.array([left, top, 0], np.float32) for face in detect_faces(part)]
         if found:
-            return max(found, key=face_area)
-    return None
+            return _distinct(found)
+    return []
+
+
+def _distinct(faces: Sequence[Floats]) -> list[Floats]:
+    """Largest first; of those that lie in each other, as one face found in two parts does, the largest."""
+    kept: list[Floats] = []
+    for face in sorted(faces, key=face_area, reverse=True):
+        if not any(lies_in(face, other) for other in kept):
+            kept.append(face)
+    return kept
+
+
+def lies_in(face: Floats, other: Floats) -> bool:
+    """Whether the middle of one face is inside another's box: they are the same one."""
+    box, own = face_box(other), face_box(face)
+    x, y = (own[0] + own[2]) / 2, (own[1] + own[3]) / 2
+    return box[0] < x < box[2] and box[1] < y < box[3]
 
 
 def _not_too_large(photo: Picture) -> Picture:

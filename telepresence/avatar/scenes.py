@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from telepresence.avatar.choose import bright_mouth, sharpness
 from telepresence.avatar.flaws import MAX_TURN, cut_off, turn_degrees
-from telepresence.avatar.photos import DOUBTFUL, the_face
+from telepresence.avatar.photos import DOUBTFUL, lies_in, the_one
 from telepresence.errors import FaceError
 from telepresence.face.identity import difference, neutral_shape
-from telepresence.face.landmarks import LandmarkTracker, face_box
+from telepresence.face.landmarks import LandmarkTracker, detect_faces, face_box
 from telepresence.face.motion import to_square
 from telepresence.media import ClipInfo, ended_early, read_frames
 
@@ -26,6 +26,7 @@ Progress = Callable[[str], None]
 
 MAX_CANDIDATES: Final = 400  # pictures of a clip that are looked at, evenly over its first MAX_FRAMES
 MAX_FRAMES: Final = 7200  # four minutes at 30 fps; the rest of a longer clip is not read
+USUAL_FPS: Final = 60.0  # headers of clips without a steady rate name any
 MIN_CANDIDATES: Final = 5  # a face seen less often than this in a clip was hardly in it
 MANY_AWAY: Final = 0.2  # of the pictures looked at: if more show no face, it is said
 
@@ -97,7 +98,9 @@ def clip_candidates(path: Path, info: ClipInfo, say: Progress) -> list[Candidate
 
 
 def _look(path: Path, info: ClipInfo, say: Progress) -> list[Candidate]:
-    stride = -(-min(info.frames or MAX_FRAMES // 4, MAX_FRAMES) // MAX_CANDIDATES)
+    # Browsers' recordings do not say how long they are: then the stride grows on the way.
+    expected = info.frames or round((info.duration_s or 0) * min(info.fps, USUAL_FPS))
+    stride = max(1, -(-min(expected, MAX_FRAMES) // MAX_CANDIDATES))
     candidates: list[Candidate] = []
     cuts = _Cuts()
     index, end_us, looked_at = -1, 0.0, 0
@@ -111,17 +114,31 @@ def _look(path: Path, info: ClipInfo, say: Progress) -> list[Candidate]:
             landmarks = tracker(frame.picture)
             if landmarks is None:
                 continue
-            if not candidates:  # the tracker follows one face, whoever else is there
-                the_face(frame.picture, f"{path}, at {frame.time_us / 1e6:.1f} s")
+            if not candidates:
+                _check_followed(frame.picture, landmarks, f"{path}, at {frame.time_us / 1e6:.1f} s")
             if candidates and index - candidates[-1].index <= NEAR_FRAMES and _jumped(candidates[-1], landmarks):
                 cuts.cut()
             candidates.append(_candidate(index, frame.time_us, frame.picture, landmarks, cuts))
+            if len(candidates) > MAX_CANDIDATES:
+                stride, looked_at = 2 * stride, looked_at // 2
+                candidates = [candidate for candidate in candidates if candidate.index % stride == 0]
     early = ended_early(path, info, index + 1, end_us / 1e6)
     if early and index + 1 < MAX_FRAMES:
         say(early)
     if looked_at - len(candidates) > MANY_AWAY * looked_at and candidates:
         say(f"{path.name}: no face in {1 - len(candidates) / looked_at:.0%} of the clip; those parts are not used")
     return candidates
+
+
+def _check_followed(picture: Picture, landmarks: Floats, where: str) -> None:
+    """The tracker follows one face, whoever else is there, and not always the largest.
+
+    Raises:
+        FaceError: two faces are about the same size, or a smaller one is followed.
+    """
+    faces = detect_faces(picture)
+    if faces and not lies_in(landmarks, the_one(faces, where)):
+        raise FaceError(f"{where}: {len(faces)} faces; crop it so that only the person to enrol is left")
 
 
 def _candidate(index: int, time_us: int, picture: Picture, landmarks: Floats, cuts: _Cuts) -> Candidate:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,12 @@ def test_the_extremes_are_chosen() -> None:
     assert set(choose(looks, 5)) == {0, 1, 2, 3, 4}
 
 
+def test_an_open_mouth_without_teeth_is_an_extreme_too() -> None:
+    # The widest mouth also shows the most teeth of all, which are too few to count.
+    looks = [look(), look(mouth=0.2, teeth=0.001), look(yaw=0.5), look(yaw=-0.5), look(lids=0.1), look(yaw=0.9)]
+    assert choose(looks, 2) == [0, 1]
+
+
 def test_what_adds_nothing_is_left_out() -> None:
     assert choose([look(), look(), look(yaw=0.01)], 8) in ([0], [1], [2])
 
@@ -57,6 +64,11 @@ def test_blurred_and_mistracked_pictures_are_left_out() -> None:
     blurred = look(mouth=0.4, sharp=5)
     torn = describe(rng.uniform(0, SIDE, (478, 3)).astype(np.float32), MEAN, SIDE, SIDE, 100, 0)
     assert not {20, 21} & set(choose([*good, blurred, torn], 8))
+
+
+def test_where_all_are_blurred_or_mistracked_one_is_chosen_all_the_same() -> None:
+    looks = [replace(look(), sharpness=sharp, misfit=misfit) for sharp, misfit in [(100, 1.0), (5, 0.01)] * 6]
+    assert len(choose(looks, 8)) == 1
 
 
 def test_the_sharper_of_two_alike_is_taken() -> None:

@@ -55,6 +55,15 @@ def test_a_tiny_face_in_a_huge_picture_is_found(tmp_path: Path) -> None:
     assert (bottom - top) / len(found.picture) > 0.25
 
 
+def test_of_two_faces_none_is_taken_however_they_had_to_be_searched_for(tmp_path: Path) -> None:
+    pair = np.hstack([portrait(), portrait()])
+    far = on_canvas(portrait(), 4000, 3000, 2500, 1000)
+    far[300:620, 400:720] = portrait()
+    for name, picture in (("lying.png", np.rot90(pair)), ("far.png", far)):
+        with pytest.raises(FaceError, match=rf"{name}: 2 faces of about the same size; crop"):
+            read(saved(tmp_path / name, picture), print)
+
+
 BLUR = cv2.GaussianBlur(portrait(), (0, 0), 4)
 BRIGHT = np.clip(portrait().astype(int) * 2 + 10, 0, 255).astype(np.uint8)
 

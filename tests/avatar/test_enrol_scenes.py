@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from telepresence.avatar import scenes
 from telepresence.avatar.enrol import enrol
+from telepresence.avatar.samples import sample_avatar
 from telepresence.avatar.scenes import Candidate, clip_candidates
 from telepresence.errors import FaceError
 from telepresence.media import clip_info
@@ -62,9 +65,44 @@ def test_no_reference_shows_two_pictures_at_once(tmp_path: Path) -> None:
     assert "has cuts" in lines[-1]
 
 
+@pytest.mark.parametrize("said", [None, 4, 30])
+def test_however_long_a_clip_says_to_be_only_so_many_pictures_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: int | None
+) -> None:
+    monkeypatch.setattr(scenes, "MAX_CANDIDATES", 12)
+    clip = write_clip(tmp_path / "a.mp4", WIDE)
+    info = replace(clip_info(clip), frames=said, duration_s=None)  # None: as browsers record
+    found = [candidate.index for candidate in clip_candidates(clip, info, print)]
+    assert 6 < len(found) <= 12
+    assert found == list(range(0, 30, found[1]))
+
+
+def test_a_clip_in_which_a_smaller_face_is_followed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = sample_avatar().references[0].landmarks
+    monkeypatch.setattr(scenes, "detect_faces", lambda picture: [own * 2 - 600, own])
+    with pytest.raises(FaceError, match=r"a\.mp4, at 0\.0 s: 2 faces; crop it"):
+        candidates(tmp_path / "a.mp4", WIDE[:8])
+
+
+def test_a_face_that_only_the_tracker_sees_is_no_reason_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenes, "detect_faces", lambda picture: [])
+    found, _ = candidates(tmp_path / "a.mp4", WIDE[:8])
+    assert len(found) == 8
+
+
 def test_a_dark_clip_is_refused(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "night.mp4", [picture // 8 for picture in WIDE[:10]])
     with pytest.raises(FaceError, match=r"night\.mp4: even in its best picture the face is too dark; use a clip"):
+        enrol([clip], name="Me")
+
+
+@pytest.mark.parametrize(("turns", "what"), [(1, "lies on its side"), (2, "is upside down"), (3, "lies on its side")])
+def test_a_clip_that_lies_is_refused_with_what_sets_it_upright(tmp_path: Path, turns: int, what: str) -> None:
+    clip = write_clip(tmp_path / "a.mp4", [np.ascontiguousarray(np.rot90(portrait(), turns))] * 8)
+    filters = {1: "transpose=1", 2: "hflip,vflip", 3: "transpose=2"}[turns]
+    with pytest.raises(FaceError, match=rf"a\.mp4: {what}; turn it with: ffmpeg -i a\.mp4 -vf {filters} upright"):
         enrol([clip], name="Me")
 
 
