@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import click
+from click.core import ParameterSource
 
 from telepresence import __version__
 from telepresence.errors import InputError, TelepresenceError
@@ -21,7 +22,7 @@ from telepresence.tuning import require_tuning, tune_with_bar
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _PATH = click.Path(path_type=Path)
-_SIZE = click.Choice(["256", "512"])
+_SIZE = click.Choice(["128", "256", "512"])
 
 
 class _Group(click.Group):
@@ -47,7 +48,7 @@ class _Group(click.Group):
 def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that draws pictures."""
     for option in (
-        click.option("--runtime", help="auto (the fastest here), openvino, onnxruntime or openvino-bf16."),
+        click.option("--runtime", help="auto (the fastest here), or a name that `engines list` shows."),
         click.option("--size", type=_SIZE, default="256", show_default=True, help="Picture side."),
         click.option("--engine", default=DEFAULT_ENGINE, show_default=True, help="A shipped name, or a folder."),
     ):
@@ -88,7 +89,12 @@ def demo(
 )  # fmt: skip
 @click.option(
     "--fine-tune", "minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
-    help="Learn from the VIDEO what is this person's own, for so long at most. Needs torch: make setup-train.",
+    help="Learn what is this person's own, for so long at most. Needs torch: make setup-train. "
+    "live learns from a VIDEO, fewshot from PHOTOs too.",
+)  # fmt: skip
+@click.option(
+    "--whole", type=_PATH, metavar="DIR",
+    help="With --fine-tune and fewshot: the generator's weights too; writes an engine of this person's own.",
 )  # fmt: skip
 def enrol(
     sources: tuple[Path, ...],
@@ -97,9 +103,10 @@ def enrol(
     engine: str | None,
     references: int,
     minutes: float | None,
+    whole: Path | None,
 ) -> None:
     """Make an avatar from photos of a person, or from one video."""
-    from telepresence.avatar.enrol import enrol_with_footage
+    from telepresence.avatar.enrol import all_photos, enrol_with_footage
     from telepresence.avatar.file import save
     from telepresence.paths import refuse_overwriting, require_suffix
     from telepresence.runtime.info import find_engine
@@ -108,8 +115,13 @@ def enrol(
     refuse_overwriting({"--out": out}, sources)
     if engine is not None:
         find_engine(engine)
+    if whole is not None and minutes is None:
+        raise InputError("--whole says what --fine-tune MINUTES learns; give that too")
     if minutes is not None:
-        require_tuning(engine or DEFAULT_ENGINE)
+        photos = len(sources) if all_photos(sources) else None
+        given = click.get_current_context().get_parameter_source("references") is ParameterSource.COMMANDLINE
+        asked = references if given else 1
+        require_tuning(engine or DEFAULT_ENGINE, photos=photos, references=asked, whole=whole)
     avatar, footage = enrol_with_footage(
         sources,
         name=name or out.stem,
@@ -119,14 +131,14 @@ def enrol(
     )
     written = save(avatar, out)  # already now: a call that shows it can begin, and changes over later
     click.echo(f"{out}: {len(avatar.references)} reference(s), {written / 1024:.0f} KiB")
-    if minutes is not None and footage is None:
-        raise InputError(f"{out} was made of photos, and is not fine-tuned: --fine-tune learns from a video")
-    if minutes is not None and footage is not None:
-        tuned = tune_with_bar(avatar, footage, engine or DEFAULT_ENGINE, minutes)
+    if minutes is not None:
+        tuned = tune_with_bar(avatar, footage, engine or DEFAULT_ENGINE, minutes, whole)
         if tuned is avatar:
             click.echo(f"{out}: fine-tuning did not help this avatar, which stays as it is")
         else:
             click.echo(f"{out}: fine-tuned, {save(tuned, out) / 1024:.0f} KiB")
+            if whole is not None:
+                click.echo(f"{whole}: an engine of this person's own; draw with: --avatar {out} --engine {whole}")
 
 
 @main.command()
@@ -218,7 +230,11 @@ def doctor(print_json: bool) -> None:
 
 @main.group()
 def engines() -> None:
-    """List and measure engines."""
+    """List, compile, check and measure engines."""
+
+
+_NAMES = click.argument("names", nargs=-1, metavar="[ENGINE]...")
+_SIZES = click.option("--size", "sizes", type=_SIZE, multiple=True, help="Picture side; default: all that it has.")
 
 
 @engines.command("list")
@@ -229,18 +245,63 @@ def engines_list() -> None:
     click.echo(list_engines_text())
 
 
+@engines.command("build")
+@_NAMES
+@_SIZES
+@click.option(
+    "--compatible", type=click.Choice(["none", "capability", "ampere"]), default="none", show_default=True,
+    help="Other GPUs that the plans may run on: those of the same compute capability, or all since Ampere; slower.",
+)  # fmt: skip
+def engines_build(names: tuple[str, ...], sizes: tuple[str, ...], compatible: str) -> None:
+    """Compile engines for this machine's GPU now, and not at the first call. Without ENGINE: all shipped ones."""
+    from telepresence.runtime.commands import build_plans
+
+    for line in build_plans(names, [int(size) for size in sizes], compatible):
+        click.echo(line)
+
+
+@engines.command("verify")
+@_NAMES
+@_SIZES
+@click.option("--runtime", "runtimes", multiple=True, help="Only this one. May be repeated.")
+@click.option("--json", "json_out", type=_PATH, help="Write the findings to this file too.")
+def engines_verify(
+    names: tuple[str, ...], sizes: tuple[str, ...], runtimes: tuple[str, ...], json_out: Path | None
+) -> None:
+    """Compare runtimes with the reference; status 1 if one draws something else. Without ENGINE: all shipped ones."""
+    from telepresence.paths import refuse_overwriting
+    from telepresence.runtime.commands import verify_engines
+    from telepresence.runtime.info import find_engine
+
+    refuse_overwriting({"--json": json_out}, [path for name in names for path in find_engine(name).paths])
+    text, fine = verify_engines(names, [int(size) for size in sizes], runtimes, json_out)
+    click.echo(text)
+    sys.exit(0 if fine else 1)
+
+
 @engines.command("bench")
-@click.argument("name", default=DEFAULT_ENGINE)
-@click.option("--size", type=_SIZE, default="256", show_default=True)
+@_NAMES
+@_SIZES
+@click.option(
+    "--runtime", "runtimes", multiple=True, help="Only this one. May be repeated. Default: all but torch-cpu."
+)
+@click.option("--threads", type=click.IntRange(1, 64), multiple=True, help="CPU threads; default: what a call uses.")
 @click.option("--json", "json_out", type=_PATH, help="Write the figures to this file too.")
-def engines_bench(name: str, size: str, json_out: Path | None) -> None:
-    """Measure one engine in every runtime that is installed."""
+def engines_bench(
+    names: tuple[str, ...],
+    sizes: tuple[str, ...],
+    runtimes: tuple[str, ...],
+    threads: tuple[int, ...],
+    json_out: Path | None,
+) -> None:
+    """Measure engines in every runtime that is installed. Without ENGINE: all shipped ones."""
     from telepresence.paths import refuse_overwriting
     from telepresence.runtime.info import find_engine
-    from telepresence.runtime.report import bench_engine, bench_text, write_bench
+    from telepresence.runtime.report import bench, bench_text, write_bench
 
-    refuse_overwriting({"--json": json_out}, find_engine(name).paths)
-    figures = bench_engine(name, int(size))
+    refuse_overwriting({"--json": json_out}, [path for name in names for path in find_engine(name).paths])
+    chosen = [int(size) for size in sizes] or None
+    figures = bench(names, chosen, threads=threads, only=runtimes, say=lambda line: click.echo(line, err=True))
     click.echo(bench_text(figures))
     if json_out:
         write_bench(figures, json_out)
@@ -287,6 +348,7 @@ def bench_link(clips: tuple[Path, ...], real: bool, runs: int, json_out: Path | 
 @click.option("--clips", type=_PATH, required=True, help="A folder of videos, with a MANIFEST.json or without.")
 @click.option("--shots", default="1,8,32", show_default=True, help="Numbers of references; 8@60: from the first 60 %.")
 @click.option("--fine-tune", is_flag=True, help="Also 8+ft: learn on the first 60 %, be judged on the last 40 %.")
+@click.option("--whole", is_flag=True, help="With fewshot also 8+whole: the generator's weights are fine-tuned too.")
 @click.option("--minutes", default=5.0, show_default=True, help="Fine-tuning at most, a clip.")
 @click.option("--frames", default=60, show_default=True, help="Frames of a clip to be judged on, about.")
 @click.option("--everyone", is_flag=True, help="Also people whom training may have seen.")
@@ -318,24 +380,35 @@ def train() -> None:
         raise InputError("training needs torch, which is not installed; run: make setup-train")
 
 
+def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that trains."""
+    folder = "The run's folder. A run in it is gone on with."
+    only = "Only clips that this folder's MANIFEST.json lists."
+    for option in (
+        click.option("--device", help="cpu, cuda or cuda:N. Default: a GPU if there is one."),
+        click.option("--workers", type=click.IntRange(0, 256), help="Processes that draw samples, each process: 1."),
+        click.option("--seed", type=click.IntRange(min=0), help="Of weights and data. Default: 0."),
+        click.option("--perceptual", type=_PATH, metavar="FILE", help="Also compare by this TorchScript's features."),
+        click.option("--adversarial-after", type=click.IntRange(min=0), help="Samples before the discriminator joins."),
+        click.option(
+            "--cool-down", type=click.IntRange(min=0), default=0, help="Let the rate fall over so many, stop."
+        ),
+        click.option("--samples", type=click.IntRange(min=1), help="Stop when so many were seen. Default: never."),
+        click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long."),
+        click.option("--out", type=_PATH, required=True, metavar="DIR", help=folder),
+        click.option("--research", is_flag=True, help="Also clips for research only: such weights cannot be shipped."),
+        click.option("--train-all", is_flag=True, help="Also people held out: nobody is left to judge the weights by."),
+        click.option("--data", type=_PATH, metavar="CLIPS_DIR", help=only),
+        click.option("--clips", type=_PATH, required=True, metavar="PREPARED_DIR", help="Prepared: docs/training.md."),
+    ):
+        command = option(command)
+    return command
+
+
 @train.command("live")
-@click.option("--clips", type=_PATH, required=True, metavar="PREPARED_DIR", help="Prepared clips: docs/training.md.")
-@click.option("--data", type=_PATH, metavar="CLIPS_DIR", help="Only clips that this folder's MANIFEST.json lists.")
-@click.option("--train-all", is_flag=True, help="Also people held out: nobody is left to judge the weights by.")
-@click.option("--research", is_flag=True, help="Also clips for research only: such weights must not be shipped.")
-@click.option("--out", type=_PATH, required=True, metavar="DIR", help="The run's folder. A run in it is gone on with.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long. Default: never.")
-@click.option("--samples", type=click.IntRange(min=1), help="Stop when so many were seen in all. Default: never.")
-@click.option(
-    "--cool-down", type=click.IntRange(min=0), default=0, help="Let the rate fall over so many samples, stop."
-)
+@_train_options
 @click.option("--batch", type=click.IntRange(1, 4096), help="Samples a step and process. Default: 5.")
-@click.option("--adversarial-after", type=click.IntRange(min=0), help="Samples before the discriminator joins: 8000.")
-@click.option("--perceptual", type=_PATH, metavar="FILE", help="Also compare by this TorchScript network's features.")
 @click.option("--start", type=_PATH, metavar="ENGINE|FILE", help="Begin with an engine's weights or a weights.pt.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of weights and data. Default: 0.")
-@click.option("--workers", type=click.IntRange(0, 256), help="Processes that draw samples, for each process: 1.")
-@click.option("--device", help="cpu, cuda or cuda:N. Default: a GPU if there is one.")
 def train_live(
     batch: int | None, adversarial_after: int | None, seed: int | None, workers: int | None, **options: Any
 ) -> None:
@@ -343,10 +416,35 @@ def train_live(
     from telepresence.generator.start import LiveOptions
     from telepresence.generator.start import train_live as begin
 
-    if options["data"] and options["train_all"]:
-        raise InputError("--data says who is held out, --train-all that nobody is; give one of them")
+    _refuse_two_splits(options)
     chosen = {"batch": batch, "adversarial_after": adversarial_after, "seed": seed, "workers": workers}
     begin(LiveOptions(**options), {name: value for name, value in chosen.items() if value is not None})
+
+
+@train.command("fewshot")
+@click.option("--config", default="small", show_default=True, metavar="small|paper|FILE", help="Networks, schedule.")
+@_train_options
+@click.option("--people", type=click.IntRange(1, 1024), help="Clips a step and process. Default: the configuration's.")
+def train_fewshot(
+    config: str,
+    adversarial_after: int | None,
+    seed: int | None,
+    workers: int | None,
+    people: int | None,
+    **options: Any,
+) -> None:
+    """Train the few-shot adversarial networks (2019); Ctrl-C or SIGTERM saves and ends, the same command goes on."""
+    from telepresence.generator.fewshot.start import train_few_shot
+    from telepresence.generator.start import LiveOptions
+
+    _refuse_two_splits(options)
+    chosen = {"people": people, "adversarial_after": adversarial_after, "seed": seed, "workers": workers}
+    train_few_shot(config, LiveOptions(**options), {name: value for name, value in chosen.items() if value is not None})
+
+
+def _refuse_two_splits(options: dict[str, Any]) -> None:
+    if options["data"] and options["train_all"]:
+        raise InputError("--data says who is held out, --train-all that nobody is; give one of them")
 
 
 if __name__ == "__main__":

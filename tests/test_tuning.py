@@ -15,7 +15,6 @@ import pytest
 from click.testing import CliRunner
 
 from telepresence import tuning
-from telepresence.avatar.file import load
 from telepresence.avatar.samples import sample_avatar
 from telepresence.cli import main
 from telepresence.errors import InputError
@@ -42,14 +41,36 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_photos_are_enrolled_and_said_not_to_be_tuned(photo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", [[], ["--engine", "live"]])
+def test_photos_for_an_engine_that_learns_from_videos_are_refused_first(
+    photo: Path, tmp_path: Path, engine: list[str]
+) -> None:
     pytest.importorskip("torch", reason="fine-tuning needs torch; make setup-train")
     out = tmp_path / "me.avatar"
-    result = CliRunner().invoke(main, ["enrol", str(photo), "--out", str(out), "--fine-tune", "1"])
+    result = CliRunner().invoke(main, ["enrol", str(photo), "--out", str(out), "--fine-tune", "1", *engine])
     assert result.exit_code == 2
-    assert "me.avatar was made of photos, and is not fine-tuned: --fine-tune learns from a video" in result.stderr
-    assert "1 reference(s)" in result.stdout
-    assert load(out).personal == {}
+    assert "engine 'live' learns from a video, and these are photos" in result.stderr
+    assert not out.exists()
+    assert result.stdout == ""
+
+
+def test_an_engine_that_cannot_be_tuned_is_refused_before_anything_is_written(photo: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="fine-tuning needs torch; make setup-train")
+    out = tmp_path / "me.avatar"
+    result = CliRunner().invoke(main, ["enrol", str(photo), "--out", str(out), "--fine-tune", "1", "--engine", "prior"])
+    assert result.exit_code == 2
+    assert "'prior' cannot be fine-tuned" in result.stderr
+    assert not out.exists()
+
+
+def test_an_own_engine_goes_with_fine_tuning_and_with_the_few_shot_engine(photo: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="fine-tuning needs torch; make setup-train")
+    given = ["enrol", str(photo), "--out", str(tmp_path / "me.avatar"), "--whole", str(tmp_path / "own")]
+    for more, told in (([], "give that too"), (["--fine-tune", "1"], "engine 'live' keeps its weights")):
+        result = CliRunner().invoke(main, [*given, *more])
+        assert result.exit_code == 2
+        assert told in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"me.png"}
 
 
 @pytest.mark.parametrize("missing", ["torch", "onnx"])

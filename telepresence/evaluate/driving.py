@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from telepresence.avatar.model import Avatar
 from telepresence.errors import FaceError
-from telepresence.evaluate.clips import Footage
+from telepresence.evaluate.clips import Footage, scaled
 from telepresence.evaluate.measure import Truth, follow
 from telepresence.face.identity import difference, neutral_shape
 from telepresence.face.motion import to_square
@@ -25,10 +25,10 @@ CROSS_FRAMES: Final = 30  # of the driver, evenly spread; a neutral shape is ste
 CALIBRATION_S: Final = 1.5  # of the driver are not judged: `Retarget` learns where they rest
 
 
-def drawer(engine: Engine, avatar: Avatar, points: Floats) -> Callable[[int], Picture]:
-    """Frame number -> picture (S, S, 3), driven by keypoints (T, 478, 3)."""
+def drawer(engine: Engine, avatar: Avatar, points: Floats, size: int | None = None) -> Callable[[int], Picture]:
+    """Frame number -> picture (S, S, 3), driven by keypoints (T, 478, 3); `size`: scaled to that."""
     prepared: Prepared = engine.prepare(avatar)
-    return lambda i: engine.render(prepared, points[i])[..., :3].copy()
+    return lambda i: scaled(engine.render(prepared, points[i])[..., :3].copy(), size or engine.size)
 
 
 def through_motion(footage: Footage, avatar: Avatar, framing: Framing) -> Floats:

@@ -65,7 +65,7 @@ class Truth:
         """Judge pictures: `draw` gives (S, S, 3) for a frame number, its own copy."""
         drawn = {i: draw(i) for i in self.frames}
         per_frame = [self._picture_figures(i, drawn[i]) for i in self.test]
-        figures: dict[str, Any] = {name: float(np.mean([f[name] for f in per_frame])) for name in per_frame[0]}
+        figures: dict[str, Any] = {name: _mean([f[name] for f in per_frame]) for name in per_frame[0]}
         figures |= self._over_time(drawn)
         tracked = follow(drawn)
         figures |= self._face_figures(tracked)
@@ -82,8 +82,8 @@ class Truth:
             scored.features = [learned.features(drawn[i]) for i in self.test]
         return scored
 
-    def _picture_figures(self, i: int, drawn: Picture) -> dict[str, float]:
-        real, region = self.pictures[i], self.regions[i]
+    def _picture_figures(self, i: int, drawn: Picture) -> dict[str, Any]:
+        real, region, mouth = self.pictures[i], self.regions[i], self.mouths[i]
         similar, detail = look.ssim_map(drawn, real), look.detail(drawn)
         return {
             "psnr": look.psnr(drawn, real),
@@ -93,7 +93,7 @@ class Truth:
             "ms_ssim": look.ms_ssim(drawn, real, np.ones(region.shape, np.float32)),
             "ms_ssim_face": look.ms_ssim(drawn, real, region.astype(np.float32)),
             "sharpness": look.sharpness(detail, self.details[i], region),
-            "sharpness_mouth": look.sharpness(detail, self.details[i], self.mouths[i]),
+            "sharpness_mouth": look.sharpness(detail, self.details[i], mouth) if mouth.any() else None,
         }
 
     def _over_time(self, drawn: Mapping[int, Picture]) -> dict[str, float | None]:
@@ -134,6 +134,11 @@ class Truth:
     def _eyes(tracked: Mapping[int, Floats | None], frames: Sequence[int]) -> Floats:
         found = [tracked[i] for i in frames]
         return np.array([np.nan if p is None else eye_opening(p[None])[0] for p in found], np.float32)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None
 
 
 def _median(values: Floats) -> float:

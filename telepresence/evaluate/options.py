@@ -12,7 +12,7 @@ from telepresence.evaluate.protocol import RUN
 from telepresence.paths import refuse_overwriting, require_suffix
 
 PRIOR: Final = "prior"
-_RECORDED: Final = ("shots", "fine_tune", "minutes", "everyone", "only", "frames", "through_motion")
+_RECORDED: Final = ("shots", "fine_tune", "whole", "minutes", "everyone", "only", "frames", "through_motion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Options:
     engine: str = PRIOR
     shots: str = "1,8,32"
     fine_tune: bool = False
+    whole: bool = False
+    """Also with the generator's weights."""
     minutes: float = 5.0
     """Fine-tuning at most, a clip."""
     everyone: bool = False
@@ -47,6 +49,8 @@ class Options:
         """
         if self.frames < RUN:
             raise InputError(f"--frames {self.frames}: at least {RUN}, so that what changes over time can be judged")
+        if self.whole and not self.fine_tune:
+            raise InputError("--whole says what --fine-tune learns; give that too")
         if self.sheet:
             require_suffix("--sheet", self.sheet, ".png")
         refuse_overwriting({"--json": self.json, "--sheet": self.sheet}, (self.clips / MANIFEST,))

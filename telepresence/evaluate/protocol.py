@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -41,10 +41,20 @@ class Shots:
     """References asked for; one is the clip's first frame with a face, more are chosen as enrolment chooses."""
     split: SplitName
     tuned: bool = False
+    still: bool = False
+    """Fine-tuned on its references alone, not on what lies between them."""
+    whole: bool = False
+    """Fine-tuned with the generator's weights: drawn by an engine of the person's own."""
 
 
-def parse_shots(text: str, *, fine_tune: bool = False) -> tuple[Shots, ...]:
+def parse_shots(text: str, *, fine_tune: bool = False, still: bool = False, whole: bool = False) -> tuple[Shots, ...]:
     """`1,8,32` (references from the first fifth), `8@60` (from the first 60 %); fine-tuning adds `8@60` and `8+ft`.
+
+    Args:
+        text: as the option has it.
+        fine_tune: also fine-tuned.
+        still: the engine is fine-tuned on references alone: that adds `1+ft`, `8+ft`, `8@60+ft`, of each the same.
+        whole: then also `1+whole`, `8+whole`, with the generator's weights.
 
     Raises:
         InputError: not such a list.
@@ -58,6 +68,10 @@ def parse_shots(text: str, *, fine_tune: bool = False) -> tuple[Shots, ...]:
                 "1,8,32; 8@60 takes them from the first 60 % of a clip"
             )
         found[part] = Shots(part, int(match[1]), "late" if match[2] else "first")
+    if fine_tune and still:
+        tuned = [replace(s, key=f"{s.key}+ft", tuned=True, still=True) for s in found.values()]
+        more = [replace(s, key=f"{s.key}+whole", tuned=True, still=True, whole=True) for s in found.values()]
+        return (*found.values(), *tuned, *(more if whole else ()))
     if fine_tune:
         count = TUNED_REFERENCES
         found.setdefault(f"{count}@60", Shots(f"{count}@60", count, "late"))
@@ -90,7 +104,7 @@ def too_short(shots: Shots, parts: Split, seen: NDArray[np.bool_], fps: float) -
         return f"only {test} frames with a face to be judged on; {LEAST_TEST} are needed"
     if shots.count > 1 and learn < shots.count:
         return f"only {learn} frames with a face where {shots.count} references are to come from"
-    if shots.tuned and learn < LEAST_LEARN_S * fps:
+    if shots.tuned and not shots.still and learn < LEAST_LEARN_S * fps:
         return f"only {learn / fps:.1f} s with a face to learn from; {LEAST_LEARN_S:g} s are needed"
     return None
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +26,7 @@ from telepresence.evaluate.options import PRIOR, Options
 from telepresence.evaluate.protocol import Shots, Split
 from telepresence.evaluate.report import Report, summarise
 from telepresence.evaluate.sheet import Block, Moment, draw_sheet, moments, write_blind, write_png
-from telepresence.evaluate.tuning import require_tuning, tune
+from telepresence.evaluate.tuning import learns_from_references, require_tuning, tune
 from telepresence.face.identity import difference
 from telepresence.face.matte import Matter
 from telepresence.face.tracking import SAME_PERSON
@@ -76,17 +78,20 @@ def evaluate(options: Options, say: Say) -> Report:
     Raises:
         InputError: an option cannot be used, or no clip can.
     """
-    shots = protocol.parse_shots(options.shots, fine_tune=options.fine_tune)
+    still = options.fine_tune and learns_from_references(options.engine)
+    shots = protocol.parse_shots(options.shots, fine_tune=options.fine_tune, still=still, whole=options.whole)
     options.check()
+    if options.whole and not still:
+        raise InputError(f"--whole: engine {options.engine!r} keeps its weights; leave --whole out")
     clips, left_out = find_clips(options.clips, everyone=options.everyone, only=options.only)
     if options.fine_tune:
-        require_tuning()
+        require_tuning(options.engine)
     learned = Learned(options.weights)
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(options.engine, options.size, runtime=options.runtime))
         engines = {"engine": engine}
         if engine.info.digest != find_engine(PRIOR).digest:
-            engines["prior"] = stack.enter_context(open_engine(PRIOR, options.size, runtime=options.runtime))
+            engines["prior"] = stack.enter_context(open_engine(PRIOR, _prior_size(options), runtime=options.runtime))
         report = Report(_engine(engine), options.protocol(), left_out=left_out, missing=learned.missing)
         run = _Run(options, shots, engines, learned, stack.enter_context(Matter()), report, say)
         for number, clip in enumerate(clips, 1):
@@ -125,14 +130,16 @@ def _clip(run: _Run, clip: Clip, label: str) -> None:
         if candidates not in enrolments:
             enrolments[candidates] = Enrolment(footage, candidates, run.matter)
         avatar, frames = enrolments[candidates].avatar(shots.count)
-        if shots.tuned:
-            run.say(f"{label}: fine-tuning")
-            try:
-                avatar = _tuned(run, footage, avatar, parts)
-            except TelepresenceError as error:  # one clip's trouble must not cost the hours of the others
-                run.report.left_out.append({"clip": clip.name, "shots": shots.key, "reason": str(error)})
-                continue
-        row = _row(run, footage, shots, truths[shots.split], avatar, frames)
+        with ExitStack() as stack:
+            own = run.engines
+            if shots.tuned:
+                run.say(f"{label}: fine-tuning")
+                try:
+                    avatar, own = _tuned(run, footage, avatar, parts, shots, stack)
+                except TelepresenceError as error:  # one clip's trouble must not cost the hours of the others
+                    run.report.left_out.append({"clip": clip.name, "shots": shots.key, "reason": str(error)})
+                    continue
+            row = _row(run, footage, shots, truths[shots.split], avatar, frames, own)
         run.say(f"{label}: {shots.key}: gap closed {_two(row['gap_closed'])}, prior {_two(row['prior']['gap_closed'])}")
         if not shots.tuned and (most is None or len(avatar.references) > most[0]):
             most = (len(avatar.references), avatar, truths[shots.split])
@@ -145,21 +152,43 @@ def _truth(run: _Run, footage: Footage, parts: Split) -> Truth:
     return Truth(footage, test, protocol.blink_frames(eye_opening(footage.points), parts.test), run.options.size)
 
 
-def _tuned(run: _Run, footage: Footage, avatar: Avatar, parts: Split) -> Avatar:
-    size = run.options.size
-    learn = [i for i in parts.learn if footage.seen[i]]
+def _prior_size(options: Options) -> int:
+    """The size asked for, or the prior's next larger one, to be scaled down: other engines draw what it does not."""
+    have = find_engine(PRIOR).sizes
+    return min((size for size in have if size >= options.size), default=max(have))
+
+
+def _tuned(
+    run: _Run, footage: Footage, avatar: Avatar, parts: Split, shots: Shots, stack: ExitStack
+) -> tuple[Avatar, dict[str, Engine]]:
+    """The avatar, and the engines that draw it: if `shots` say so with one of its own, which `stack` closes."""
+    size, options = run.options.size, run.options
+    folder = Path(stack.enter_context(TemporaryDirectory())) / "own" if shots.whole else None
+    learn = [] if shots.still else [i for i in parts.learn if footage.seen[i]]
     pictures = [picture for _, picture in footage.pictures(learn, size)]
     landmarks = [footage.landmarks(i, size) for i in learn]
-    return tune(avatar, pictures, landmarks, engine=run.options.engine, minutes=run.options.minutes)
+    tuned = tune(avatar, pictures, landmarks, engine=options.engine, minutes=options.minutes, whole=folder)
+    if folder is None or tuned is avatar:
+        return tuned, run.engines
+    own = stack.enter_context(open_engine(folder, size, runtime=run.engines["engine"].runtime_name))
+    return tuned, run.engines | {"engine": own}
 
 
-def _row(run: _Run, footage: Footage, shots: Shots, truth: Truth, avatar: Avatar, frames: list[int]) -> dict[str, Any]:
+def _row(
+    run: _Run,
+    footage: Footage,
+    shots: Shots,
+    truth: Truth,
+    avatar: Avatar,
+    frames: list[int],
+    engines: dict[str, Engine],
+) -> dict[str, Any]:
     """Judge the still reference, the prior and the engine; keep what the sheets need."""
     points = through_motion(footage, avatar, "absolute") if run.options.through_motion else footage.points
     reference = scaled(avatar.references[0].picture, truth.size)
     scores = {"still": truth.score(lambda i: reference, run.learned)}
-    for name, engine in run.engines.items():
-        scores[name] = truth.score(drawer(engine, avatar, points), run.learned)
+    for name, engine in engines.items():
+        scores[name] = truth.score(drawer(engine, avatar, points, truth.size), run.learned)
     if "prior" not in scores:
         scores["prior"] = scores["engine"]
     for scored in scores.values():

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.avatar.model import Avatar
 from telepresence.errors import InputError
+from telepresence.tuning import LIVE, learns_from_references, tuner
 
-MODULE = "telepresence.generator.finetune"
+__all__ = ["MODULE", "learns_from_references", "require_tuning", "tune"]
+
+MODULE = LIVE
 
 
-def require_tuning() -> None:
+def require_tuning(engine: str) -> None:
     """Say at once, not after minutes, that fine-tuning cannot be had.
 
     Raises:
         InputError: torch, or the module, is missing.
+        EngineError: no such engine, or its description is damaged.
     """
-    _fine_tune()
+    _fine_tune(tuner(engine))
 
 
 def tune(
@@ -30,19 +36,23 @@ def tune(
     *,
     engine: str,
     minutes: float,
+    whole: Path | None = None,
 ) -> Avatar:
     """The avatar with tensors learned from pictures (S, S, 3) and their landmarks (478, 3), pixels of those.
+
+    `whole` is a new folder for an engine of the person's own; of engines that can be fine-tuned so.
 
     Raises:
         InputError: torch, or the module, is missing.
     """
     import_module("telepresence.generator.start").settle()
-    return _fine_tune()(avatar, pictures, landmarks, engine=engine, minutes=minutes)
+    how: dict[str, Any] = {} if whole is None else {"whole": whole}
+    return _fine_tune(tuner(engine))(avatar, pictures, landmarks, engine=engine, minutes=minutes, **how)
 
 
-def _fine_tune() -> Callable[..., Avatar]:
+def _fine_tune(module: str) -> Callable[..., Avatar]:
     try:
-        found: Callable[..., Avatar] = import_module(MODULE).fine_tune  # its module is only there with torch
+        found: Callable[..., Avatar] = import_module(module).fine_tune  # its module is only there with torch
         return found
     except (ImportError, AttributeError) as error:
         raise InputError(

@@ -6,10 +6,10 @@ Runs in the data workers. U is 2 while training: the reference nearest for the m
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from multiprocessing import get_all_start_methods
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +23,8 @@ from telepresence.face.topology import EYE_LEFT, EYE_RIGHT, LIPS, OVAL
 from telepresence.generator.data.clips import Clip
 from telepresence.generator.data.samples import Sample, Sampler
 from telepresence.generator.placing import COMMON_CHANNELS, TOLD, Choice, Placing, tones
+
+B = TypeVar("B")
 
 USED: Final = 2
 WHOLE, FACE, TELLING = 16, 60, 255  # weights of the loss, of 255: everywhere, on the face, at lips and eyes
@@ -58,7 +60,7 @@ class Batch:
     signatures: Tensor
     """[B, 24] float32."""
     fill: Tensor
-    """[B, 4, R, R] float32, what is drawn by rule: colour times share, share."""
+    """[B, 4, FILL, FILL] float32, what is drawn by rule: colour times share, share."""
     references: Tensor
     """[N, 4, S, S] uint8, RGB and matte."""
     placed: Tensor
@@ -192,23 +194,19 @@ def draw_batch(sampler: Sampler, preparer: Preparer, batch: int, *, pairs: bool 
     return collate(singles + last, paired=pair is not None)
 
 
-class _Stream(IterableDataset[Batch | TelepresenceError]):
+class _Stream(IterableDataset[Any]):
     """Whole batches. An error is handed over as it is: a loader would wrap it into a page of traceback."""
 
-    def __init__(self, clips: Sequence[Clip], batch: int, seed: int, augment: bool, pairs: bool) -> None:
-        self._clips, self._batch, self._seed, self._augment, self._pairs = clips, batch, seed, augment, pairs
+    def __init__(self, draws: Callable[[int], Iterator[Any]], seed: int) -> None:
+        self._draws, self._seed = draws, seed
 
-    def __iter__(self) -> Iterator[Batch | TelepresenceError]:
+    def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()
         cv2.setNumThreads(1)
         if info:
             torch.set_num_threads(1)
-        seed = self._seed * 1000 + (info.id if info else 0)
         try:
-            sampler = Sampler(self._clips, seed=seed, augment=self._augment)
-            preparer = Preparer(seed)
-            while True:
-                yield draw_batch(sampler, preparer, self._batch, pairs=self._pairs)
+            yield from self._draws(self._seed * 1000 + (info.id if info else 0))
         except TelepresenceError as error:
             yield error
 
@@ -221,10 +219,26 @@ def loader(
     Raises:
         InputError: while drawing: clips of several sizes, or a damaged picture in one, which is named.
     """
+
+    def draws(seed: int) -> Iterator[Batch]:
+        sampler = Sampler(clips, seed=seed, augment=augment)
+        preparer = Preparer(seed)
+        while True:
+            yield draw_batch(sampler, preparer, batch, pairs=pairs)
+
+    return drawn_elsewhere(draws, seed, workers)
+
+
+def drawn_elsewhere(draws: Callable[[int], Iterator[B]], seed: int, workers: int) -> Iterator[B]:
+    """What `draws` yields, given a seed of its own in each of so many worker processes; 0: in this process.
+
+    Raises:
+        TelepresenceError: one that was raised there.
+    """
     # Clips are shared with the workers by forking; where that is impossible, this process does the work itself.
     workers = workers if "fork" in get_all_start_methods() else 0
     data: DataLoader[Any] = DataLoader(
-        _Stream(clips, batch, seed, augment, pairs),
+        _Stream(draws, seed),
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,
@@ -235,7 +249,7 @@ def loader(
     return _checked(iter(data))
 
 
-def _checked(batches: Iterator[Batch | TelepresenceError]) -> Iterator[Batch]:
+def _checked(batches: Iterator[B | TelepresenceError]) -> Iterator[B]:
     try:
         for batch in batches:
             if isinstance(batch, TelepresenceError):

@@ -2,6 +2,7 @@
 
 python -m telepresence.generator.export prior
 python -m telepresence.generator.export live --weights out/train/live/weights.pt
+python -m telepresence.generator.export fewshot --weights out/train/fewshot/weights.pt
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from telepresence.face.basis import default_basis
 from telepresence.resources import shipped
 
 OPSET: Final = 18  # the lowest that torch's exporter writes; TensorRT 10 and 11, OpenVINO and onnxruntime read it
-SIZES: Final = (256, 512)
+SIZES: Final = (256, 512)  # of `prior` and `live`
 WEIGHTS: Final = ("encoder.", "network.")  # how the names of learned weights begin in a graph
 HALF: Final = ".half"  # ends their names in the file
 
@@ -28,16 +29,20 @@ HALF: Final = ".half"  # ends their names in the file
 def main() -> None:
     """Export one engine into `engines/NAME`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("engine", choices=("live", "prior"))
+    parser.add_argument("engine", choices=("fewshot", "live", "prior"))
     parser.add_argument("--out", type=Path, help="folder of engines; default: the checkout's")
-    parser.add_argument("--weights", type=Path, help="of `live`: what training wrote; default: those it has already")
+    parser.add_argument("--weights", type=Path, help="what training wrote; default: those that the engine has already")
     options = parser.parse_args()
     folder = (options.out or shipped("engines")) / options.engine
     folder.mkdir(parents=True, exist_ok=True)
     if options.engine == "prior":
         export_prior(folder)
-    else:
+    elif options.engine == "live":
         export_live(folder, options.weights)
+    else:
+        from telepresence.generator.fewshot.export import export_fewshot
+
+        print(export_fewshot(folder, options.weights))
 
 
 def export_prior(folder: Path) -> None:
@@ -86,14 +91,33 @@ def export_graphs(folder: Path, size: int, references: int, encode: nn.Module, r
     )
 
 
-def describe(folder: Path, name: str, references: int, description: str) -> None:
-    """Write engine.toml with the hash of every graph."""
-    graphs = [folder / f"{kind}-{size}.onnx" for size in SIZES for kind in ("encode", "render")]
-    hashes = "\n".join(f'"{path.name}" = "{hashlib.sha256(path.read_bytes()).hexdigest()}"' for path in graphs)
+def describe(
+    folder: Path,
+    name: str,
+    references: int,
+    description: str,
+    *,
+    sizes: Sequence[int] = SIZES,
+    more: Sequence[str] = (),
+    tables: str = "",
+) -> None:
+    """Write engine.toml with the hash of every graph.
+
+    Args:
+        folder: of the engine, with its graphs.
+        name: of the engine.
+        references: K.
+        description: one line.
+        sizes: sides of the pictures that it draws, pixels.
+        more: further files of the engine, whose hashes are written too.
+        tables: TOML for the end.
+    """
+    graphs = [f"{kind}-{size}.onnx" for size in sizes for kind in ("encode", "render")]
+    hashes = "\n".join(f'"{n}" = "{hashlib.sha256((folder / n).read_bytes()).hexdigest()}"' for n in (*graphs, *more))
     (folder / "engine.toml").write_text(
         f'name = "{name}"\nversion = "{__version__}"\nmotion_schema = {default_basis().schema}\n'
-        f"references = {references}\nsizes = {list(SIZES)}\n"
-        f'description = "{description}"\nlicence = "Apache-2.0"\n\n[files]\n{hashes}\n'
+        f"references = {references}\nsizes = {list(sizes)}\n"
+        f'description = "{description}"\nlicence = "Apache-2.0"\n\n[files]\n{hashes}\n{tables}'
     )
 
 

@@ -51,6 +51,8 @@ HEADER_BYTES: Final = 512  # names and shapes, more than there are
 BATCH: Final = 4
 CHECK_S: Final = 15.0  # seconds between two looks at the held-out part
 CHECKED: Final = 16  # pictures that are looked at
+LEAST_CHECKED: Final = 6
+ALIKE_S: Final = 0.4  # seconds: a picture nearer to a reference than this looks like it
 PATIENCE: Final = 3  # looks without a better one before it stops
 WORTH: Final = 0.995  # of the first loss: what is hardly better is not worth some megabytes of the avatar's file
 RATES: Final = {"features": 4e-3, "details": 4e-3, "modulation": 1e-3}
@@ -82,6 +84,7 @@ def fine_tune(
     engine: str = "live",
     minutes: float = 5.0,
     progress: Progress | None = None,
+    from_reference_s: Sequence[float] | None = None,
 ) -> Avatar:
     """Learn a person's own tensors.
 
@@ -92,30 +95,59 @@ def fine_tune(
         engine: a live engine's name or folder.
         minutes: at most; it stops by itself when the held-out part stops improving.
         progress: called with the share of the time that is over, 0 to 1, and a line of text.
+        from_reference_s: of each picture, the seconds to the nearest that is a reference: such a one, drawn from
+            itself, would decide nothing. None: no picture is.
 
     Returns:
         The avatar with `personal` for this engine; the very same avatar when tuning did not help.
 
     Raises:
-        InputError: the video is too short, or the avatar's file has no room.
+        InputError: the video is too short, or all its last part is references, or the avatar's file has no room.
         EngineError: no such engine, or not one that can be fine-tuned.
     """
     if len(pictures) != len(landmarks) or len(pictures) < MIN_PICTURES:
         raise InputError(f"fine-tuning needs a video with at least {MIN_PICTURES} pictures of the face")
-    room = MAX_FILE_BYTES - len(pack(avatar))
-    if personal_bytes(len(avatar.references)) > room:
-        raise InputError(
-            f"an avatar with {len(avatar.references)} references has no room for what would be learned (a file has at "
-            f"most {MAX_FILE_BYTES >> 20} MiB); enrol it with fewer --references"
-        )
+    require_room(avatar)
+    apart = np.full(len(pictures), np.inf) if from_reference_s is None else np.asarray(from_reference_s)
     say = progress or (lambda share, line: None)
     info = find_engine(engine)
     network = weights_of_engine(info.folder).requires_grad_(False).eval()
     say(0.0, "looking at the video")
-    tuner = _Tuner(network, avatar, pictures, landmarks)
+    tuner = _Tuner(network, avatar, pictures, landmarks, apart)
     if not tuner.run(minutes * 60, say):
         return avatar
     return replace(avatar, personal={**avatar.personal, info.digest: tuner.packed()})
+
+
+def require_room(avatar: Avatar) -> None:
+    """Ask early whether what would be learned still fits into the avatar's file.
+
+    Raises:
+        InputError: it does not.
+    """
+    if personal_bytes(len(avatar.references)) > MAX_FILE_BYTES - len(pack(avatar)):
+        raise InputError(
+            f"an avatar with {len(avatar.references)} references has no room for what would be learned (a file has at "
+            f"most {MAX_FILE_BYTES >> 20} MiB); enrol it with fewer --references"
+        )
+
+
+def held_out(from_reference_s: NDArray[np.float64]) -> list[int]:
+    """Which pictures of the held-out part are looked at: none that is a reference, nor its like if there are others.
+
+    Args:
+        from_reference_s: (T,) of each picture of that part, seconds to the nearest reference.
+
+    Raises:
+        InputError: all of them are references.
+    """
+    free = np.flatnonzero(from_reference_s >= ALIKE_S)
+    if len(free) < LEAST_CHECKED:
+        furthest = np.argsort(-from_reference_s, kind="stable")[:LEAST_CHECKED]
+        free = np.sort(furthest[from_reference_s[furthest] > 0])
+    if not len(free):
+        raise InputError("fine-tuning needs a longer video: all pictures of its last part are references")
+    return [int(free[i]) for i in np.unique(np.linspace(0, len(free) - 1, CHECKED).astype(int))]
 
 
 def personal_bytes(references: int) -> int:
@@ -126,7 +158,12 @@ def personal_bytes(references: int) -> int:
 
 class _Tuner:
     def __init__(
-        self, network: Network, avatar: Avatar, pictures: Sequence[Picture], landmarks: Sequence[Floats]
+        self,
+        network: Network,
+        avatar: Avatar,
+        pictures: Sequence[Picture],
+        landmarks: Sequence[Floats],
+        from_reference_s: NDArray[np.float64],
     ) -> None:
         self.network, self.placing = network, Placing()
         for part in (network.trunk, network.finish):  # and nothing else: where to look stays in float32
@@ -134,12 +171,11 @@ class _Tuner:
         self.scales = Scales(SIDE)
         self._encode(avatar)
         numbers = np.unique(np.linspace(0, len(pictures) - 1, min(MAX_PICTURES, len(pictures))).astype(int))
+        cut = int(len(numbers) * (1 - HELD_OUT))
+        checked = [numbers[cut + i] for i in held_out(from_reference_s[numbers[cut:]])]
         with Matter() as matter:
-            frames = [self._frame(pictures[i], landmarks[i], matter) for i in numbers]
-        cut = int(len(frames) * (1 - HELD_OUT))
-        self.learned_from = frames[:cut]
-        rest = frames[cut:]
-        self.held_out = [rest[i] for i in np.unique(np.linspace(0, len(rest) - 1, CHECKED).astype(int))]
+            self.learned_from = [self._frame(pictures[i], landmarks[i], matter) for i in numbers[:cut]]
+            self.held_out = [self._frame(pictures[i], landmarks[i], matter) for i in checked]
         self.plate = _planes(_resized(avatar.background))[None].float() / 255
         self.random = np.random.default_rng(0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ import torch
 from telepresence.errors import InputError
 from telepresence.generator.data.clips import SUFFIX, Clip, ClipMeta, load_clip, load_meta
 from telepresence.generator.data.sources import HELD_OUT, may_train, read_sources, some_people, split
+from telepresence.generator.run import Run
 from telepresence.generator.training import Trainer, TrainingConfig
 from telepresence.generator.validate import SIDE, choose_clips
 from telepresence.generator.weights import read_weights, weights_of_engine
@@ -53,15 +54,28 @@ def train_live(options: LiveOptions, chosen: Mapping[str, Any]) -> None:
     Raises:
         InputError: something given cannot be used.
     """
-    settle()
     config = TrainingConfig(**chosen)
-    train, validation = choose_files(options)
-    clips = [_load(path) for path in train]
-    seen = choose_clips([_load(path) for path in validation])
+    clips, seen = begin(options)
     trainer = Trainer(options.out, clips, config, options.device, validation=seen, perceptual=options.perceptual)
     if options.start is not None:
         folder = options.start.is_dir()
         trainer.begin_from(weights_of_engine(options.start) if folder else read_weights(options.start))
+    go(trainer, options, clips, seen)
+
+
+def begin(options: LiveOptions) -> tuple[list[Clip], list[Clip]]:
+    """Settle this process, and read the clips to train on and those to look at.
+
+    Raises:
+        InputError: as `choose_files`, or a clip is of another size.
+    """
+    settle()
+    train, validation = choose_files(options)
+    return [_load(path) for path in train], choose_clips([_load(path) for path in validation])
+
+
+def go(trainer: Run, options: LiveOptions, clips: Sequence[Clip], seen: Sequence[Clip]) -> None:
+    """Say what is trained on, and train."""
     if trainer.rank == 0:
         people = len({clip.identity for clip in clips})
         print(

@@ -5,7 +5,7 @@ The figures that are published come from `telepresence evaluate`; these are the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,8 @@ from telepresence.generator.live import LiveEncode, LiveRender, Network
 from telepresence.generator.losses import ssim_map
 
 SIDE: Final = 256  # pixels
+Floats = NDArray[np.float32]
+
 FIRST_PART: Final = 0.2  # of a clip's frames: where references come from
 SHOTS: Final = (1, 8)
 MOST_CLIPS: Final = 6
@@ -41,34 +43,55 @@ class Row:
     """Real ones and drawn ones, in turns."""
 
 
+Draw = Callable[[Floats], NDArray[np.uint8]]
+"""Landmarks (478, 3) float32 -> the picture (S, S, 3) uint8, S the clip's."""
+Start = Callable[[Clip, list[int]], Draw]
+"""A clip and the numbers of the frames that are references -> how to draw others."""
+
+
+def live_start(network: Network, shots: int) -> Start:
+    """How the live engine draws a clip."""
+    device = next(network.parameters()).device
+    encode, render = LiveEncode(network, SIDE).eval().to(device), LiveRender(network, SIDE).eval().to(device)
+
+    def start(clip: Clip, slots: list[int]) -> Draw:
+        encoded = [_encode(encode, clip, i, device) for i in slots]
+        encoded += encoded[:1] * (max(SHOTS[-1], shots) - len(encoded))
+        features = [torch.cat(part) for part in zip(*encoded, strict=True)]
+        plate = torch.from_numpy(clip.plate)[None].to(device)
+
+        def draw(points: Floats) -> NDArray[np.uint8]:
+            now = torch.from_numpy(np.array(points))[None].to(device)
+            picture: NDArray[np.uint8] = render(now, *features, plate)[0, ..., :3].cpu().numpy()
+            return picture
+
+        return draw
+
+    return start
+
+
 @torch.no_grad()
-def validate(network: Network, clips: Sequence[Clip], shots: int, frames: int = 8) -> list[Row]:
+def validate(start: Start, clips: Sequence[Clip], shots: int, frames: int = 8) -> list[Row]:
     """Draw some frames of every clip from `shots` references of its first part.
 
     Args:
-        network: on any device; where it is, is drawn.
+        start: how clips are drawn.
         clips: prepared at 256 pixels.
         shots: references, at most so many different ones as the first part has frames.
         frames: of each clip's rest.
     """
-    device = next(network.parameters()).device
-    encode, render = LiveEncode(network, SIDE).eval().to(device), LiveRender(network, SIDE).eval().to(device)
     rows = []
     for clip in clips:
         first = max(1, int(FIRST_PART * len(clip)))
         numbers = np.linspace(0, first - 1, shots).astype(int) if shots > 1 else np.zeros(1, int)
         slots = [*dict.fromkeys(numbers.tolist())]
-        encoded = [_encode(encode, clip, i, device) for i in slots]
-        encoded += encoded[:1] * (max(SHOTS[-1], shots) - len(encoded))
-        features = [torch.cat(part) for part in zip(*encoded, strict=True)]
-        plate = torch.from_numpy(clip.plate)[None].to(device)
+        draw = start(clip, slots)
         still = clip.picture(slots[0])
         shown: list[tuple[float, float, float]] = []
         pictures: list[NDArray[np.uint8]] = [still]
         for index in np.linspace(first, len(clip) - 1, frames).astype(int):
             real = clip.picture(int(index))
-            points = torch.from_numpy(np.array(clip.points[index]))[None].to(device)
-            drawn = render(points, *features, plate)[0, ..., :3].cpu().numpy()
+            drawn = draw(clip.points[index])
             mask = _face(clip.points[index], clip.side)
             shown.append((_unlike(drawn, real, mask), _unlike(still, real, mask), _gain(drawn, still, real)))
             pictures += [real, drawn]
@@ -77,11 +100,13 @@ def validate(network: Network, clips: Sequence[Clip], shots: int, frames: int = 
     return rows
 
 
-def look(network: Network, clips: Sequence[Clip], path: Path, frames: int = 4) -> dict[str, dict[str, float]]:
+def look(
+    start: Callable[[int], Start], clips: Sequence[Clip], path: Path, frames: int = 4
+) -> dict[str, dict[str, float]]:
     """A look at some clips: medians by shots, for the log, and a sheet of pictures in `path`."""
     figures, rows = {}, []
     for shots in SHOTS:
-        drawn = validate(network, clips, shots, frames)
+        drawn = validate(start(shots), clips, shots, frames)
         gap, gain = np.median([[row.gap, row.gain_db] for row in drawn], 0)
         figures[str(shots)] = {"gap_closed": round(float(gap), 4), "psnr_gain": round(float(gain), 3)}
         rows += drawn

@@ -60,3 +60,12 @@ def test_blurred_trembling_and_faceless_pictures_are_found_out(truth: Truth) -> 
 def test_time_is_only_judged_within_runs(truth: Truth) -> None:
     assert truth.triples == [5, 6, 7, 8, 15, 16, 17, 18]
     assert set(truth.frames) == {*range(4, 12), *range(14, 20)}
+
+
+def test_a_mouth_below_the_edge_has_no_sharpness(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = np.zeros((256, 256), np.bool_)
+    monkeypatch.setitem(truth.mouths, truth.test[0], below)
+    figures = truth.score(lambda i: truth.pictures[i], NOTHING_LEARNED).figures
+    assert figures["sharpness_mouth"] == pytest.approx(1)
+    monkeypatch.setattr(truth, "mouths", dict.fromkeys(truth.test, below))
+    assert truth.score(lambda i: truth.pictures[i], NOTHING_LEARNED).figures["sharpness_mouth"] is None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,23 @@ def test_blinks_are_found_with_what_is_around_them() -> None:
     assert blink_frames(eyes, range(20, 100)) == [range(48, 54), range(97, 100)]
     assert len(blink_frames(eyes, range(100), limit=2)) == 2
     assert blink_frames(np.full(100, np.nan, np.float32), range(20, 100)) == []
+
+
+def test_an_engine_that_learns_from_references_is_tuned_on_each_kind_of_shots() -> None:
+    shots = parse_shots("1,8", fine_tune=True, still=True)
+    assert [s.key for s in shots] == ["1", "8", "1+ft", "8+ft"]
+    assert [(s.count, s.split, s.tuned, s.still) for s in shots[2:]] == [
+        (1, "first", True, True),
+        (8, "first", True, True),
+    ]
+    assert parse_shots("1,8", still=True) == parse_shots("1,8")
+    seen = np.ones(60, bool)  # two seconds: too short to learn from what lies between references, and long enough here
+    parts = split("first", 60, 25.0)
+    assert too_short(shots[3], parts, seen, 25.0) is None
+    assert too_short(replace(shots[3], still=False), parts, seen, 25.0) is not None
+
+
+def test_whole_comes_beside_the_modulation_alone() -> None:
+    shots = parse_shots("1,8", fine_tune=True, still=True, whole=True)
+    assert [s.key for s in shots] == ["1", "8", "1+ft", "8+ft", "1+whole", "8+whole"]
+    assert [s.whole for s in shots] == [False] * 4 + [True] * 2

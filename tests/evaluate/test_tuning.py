@@ -14,7 +14,7 @@ from telepresence.evaluate import tuning
 def test_without_torch_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, tuning.MODULE, None)
     with pytest.raises(InputError, match="make setup-train"):
-        tuning.require_tuning()
+        tuning.require_tuning("live")
 
 
 def test_fine_tuning_is_given_what_was_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ from click.testing import CliRunner
 
 from telepresence.cli import main
 from telepresence.errors import InputError
-from telepresence.generator import checkpoint, training
+from telepresence.generator import checkpoint, run, training
 from telepresence.generator.batches import Batch, Preparer, draw_batch
 from telepresence.generator.data.clips import Clip
 from telepresence.generator.data.samples import Sampler
 from telepresence.generator.data.sources import HELD_OUT
+from telepresence.generator.run import Progress
 from telepresence.generator.start import LiveOptions, choose_files
-from telepresence.generator.training import Progress, Trainer, TrainingConfig
+from telepresence.generator.training import Trainer, TrainingConfig
 from telepresence.generator.weights import weights_of_engine
 from telepresence.runtime.info import find_engine
 from tests.generator.data.made import made_clip, write_clips
@@ -53,7 +55,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 
 def rows(folder: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (folder / training.LOG).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / run.LOG).read_text().splitlines()]
 
 
 def test_a_run_goes_on_where_it_stood(tmp_path: Path, clips: list[Clip]) -> None:
@@ -81,15 +83,15 @@ def test_a_new_run_may_begin_with_an_engines_weights_and_one_under_way_may_not(
     tmp_path: Path, clips: list[Clip]
 ) -> None:
     shipped = weights_of_engine(find_engine("live").folder)
-    run = Trainer(tmp_path, clips, ONE, "cpu")
-    run.begin_from(shipped)
-    assert same(run.drawing.network, shipped)
-    assert same(run.average, shipped)
-    run.run(samples=1)
-    learned = [value.clone() for value in run.drawing.network.parameters()]
-    run.begin_from(shipped)
-    assert all(torch.equal(a, b) for a, b in zip(learned, run.drawing.network.parameters(), strict=True))
-    assert not same(run.drawing.network, shipped)
+    trainer = Trainer(tmp_path, clips, ONE, "cpu")
+    trainer.begin_from(shipped)
+    assert same(trainer.drawing.network, shipped)
+    assert same(trainer.average, shipped)
+    trainer.run(samples=1)
+    learned = [value.clone() for value in trainer.drawing.network.parameters()]
+    trainer.begin_from(shipped)
+    assert all(torch.equal(a, b) for a, b in zip(learned, trainer.drawing.network.parameters(), strict=True))
+    assert not same(trainer.drawing.network, shipped)
 
 
 def test_both_phases_learn_and_a_pair_has_its_loss(tmp_path: Path, clips: list[Clip], batch: Batch) -> None:
@@ -120,7 +122,7 @@ def test_where_to_look_is_never_in_half_precision(tmp_path: Path, clips: list[Cl
 def test_a_loss_that_is_no_number_is_left_out_and_counted(
     tmp_path: Path, clips: list[Clip], batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "MOST_SKIPPED", 2)
+    monkeypatch.setattr(run, "MOST_SKIPPED", 2)
     trainer = Trainer(tmp_path, clips, ONE, "cpu")
     before = [p.clone() for p in trainer.drawing.parameters()]
     broken = replace(batch, raster=batch.raster * float("nan"))
@@ -155,8 +157,8 @@ def test_a_run_cools_down_and_is_then_done(
 def test_validation_writes_a_row_and_a_sheet(
     tmp_path: Path, clips: list[Clip], batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(network: object, seen: object, path: Path) -> dict[str, dict[str, float]]:
-        assert network is trainer.average
+    def look(start: partial[object], seen: object, path: Path) -> dict[str, dict[str, float]]:
+        assert start.args == (trainer.average,)
         assert seen is clips
         return {"1": {"gap_closed": 0.5}}
 

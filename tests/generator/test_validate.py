@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import torch
 
 from telepresence.errors import InputError
 from telepresence.generator.live import Network
-from telepresence.generator.validate import Row, choose_clips, look, sheet, validate
+from telepresence.generator.validate import Row, choose_clips, live_start, look, sheet, validate
 from tests.generator.data.made import made_clip
 
 SIDE = 256
@@ -19,7 +20,7 @@ def test_rows_say_how_much_better_than_the_still_reference_it_is() -> None:
     torch.manual_seed(0)
     clip = made_clip(10, side=SIDE)
     clip.plate = clip.picture(0)
-    row = validate(Network(), [clip], shots=1, frames=1)[0]
+    row = validate(live_start(Network(), 1), [clip], shots=1, frames=1)[0]
     assert row.name == "clip"
     assert len(row.pictures) == 3
     assert row.pictures[2].shape == (SIDE, SIDE, 3)
@@ -31,7 +32,7 @@ def test_rows_say_how_much_better_than_the_still_reference_it_is() -> None:
 
 def test_a_look_writes_figures_by_shots_and_a_sheet(tmp_path: Path) -> None:
     clips = [made_clip(10, side=SIDE), made_clip(10, name="b", identity="bob", side=SIDE)]
-    figures = look(Network(), clips, tmp_path / "new" / "sheet.png", frames=1)
+    figures = look(partial(live_start, Network()), clips, tmp_path / "new" / "sheet.png", frames=1)
     assert set(figures) == {"1", "8"}
     assert set(figures["1"]) == {"gap_closed", "psnr_gain"}
     picture = cv2.imread(str(tmp_path / "new" / "sheet.png"))

@@ -42,7 +42,7 @@ def test_the_default_engine_is_shipped() -> None:
 @each_engine
 def test_is_whole(info: EngineInfo) -> None:
     assert info.folder.name == info.name
-    assert {256, 512} <= set(info.sizes)
+    assert 256 in info.sizes
     for size in info.sizes:
         for kind in ("encode", "render"):
             info.graph(kind, size)

@@ -67,7 +67,15 @@ class Sample:
 class Sampler:
     """An endless supply of samples. Deterministic for a seed; not thread-safe, but clips may be shared."""
 
-    def __init__(self, clips: Sequence[Clip], *, references: int = 8, seed: int = 0, augment: bool = True) -> None:
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        *,
+        references: int = 8,
+        seed: int = 0,
+        augment: bool = True,
+        several: Sequence[tuple[int, int, float]] = SEVERAL,
+    ) -> None:
         """Supply samples of some clips.
 
         Args:
@@ -75,6 +83,7 @@ class Sampler:
             references: R, at least 1.
             seed: of all draws; samplers that work side by side need different ones.
             augment: warp, mirror, recolour; False gives frames as they are.
+            several: how many of the references are distinct: from, to, how often.
 
         Raises:
             InputError: there is no clip to draw from, or their pictures differ in size.
@@ -85,6 +94,7 @@ class Sampler:
         self._references = references
         self._random = np.random.default_rng(seed)
         self._augment = augment
+        self._several = several
         self._shares = _clip_shares(self._clips)
         self._cut_off = [_cut_off(clip) for clip in self._clips]
         self._targets = [_target_shares(clip) for clip in self._clips]
@@ -99,10 +109,18 @@ class Sampler:
             choose: told the points of all references (R, 478, 3) and of the target (478, 3), augmented; returns which
                 references (U,) are needed. Only these are decoded. None: all.
         """
+        return self.draw_several(1, choose)[0]
+
+    def draw_several(self, count: int, choose: Choose | None = None) -> list[Sample]:
+        """Draw samples that differ in nothing but the target: any frames of one clip.
+
+        Args:
+            count: how many, at least 1.
+            choose: as `draw`'s; asked once, with the first target.
+        """
         number = int(self._random.choice(len(self._clips), p=self._shares))
-        return self._draw(
-            number, [int(self._random.choice(len(self._clips[number]), p=self._targets[number]))], choose
-        )[0]
+        frames, shares = len(self._clips[number]), self._targets[number]
+        return self._draw(number, [int(self._random.choice(frames, p=shares)) for _ in range(count)], choose)
 
     def draw_pair(self, choose: Choose | None = None) -> tuple[Sample, Sample] | None:
         """Draw two samples whose targets are neighbouring frames, at most `PAIR_US` apart, and all else is the same.
@@ -123,7 +141,7 @@ class Sampler:
     def _draw(self, number: int, targets: list[int], choose: Choose | None) -> list[Sample]:
         """Samples of one clip that differ in nothing but the target."""
         random, clip = self._random, self._clips[number]
-        distinct = self._draw_references(clip, targets[0])
+        distinct = self._draw_references(clip, targets)
         frames = np.concatenate([distinct, np.full(self._references - len(distinct), distinct[0])])
         points = clip.points[np.concatenate([frames, targets])]
         reference_count = len(frames)
@@ -154,14 +172,14 @@ class Sampler:
             for i in range(len(targets))
         ]
 
-    def _draw_references(self, clip: Clip, target: int) -> Indices:
-        """Distinct frames, in no order; one may be anywhere, several keep away from the target."""
+    def _draw_references(self, clip: Clip, targets: list[int]) -> Indices:
+        """Distinct frames, in no order; one may be anywhere, several keep away from the targets."""
         random = self._random
-        low, high, _ = SEVERAL[int(random.choice(len(SEVERAL), p=[share for *_, share in SEVERAL]))]
+        low, high, _ = self._several[int(random.choice(len(self._several), p=[share for *_, share in self._several]))]
         count = min(int(random.integers(low, high, endpoint=True)), self._references)
         if count == 1:
             return random.integers(len(clip), size=1)
-        far = np.flatnonzero(np.abs(clip.times_us - clip.times_us[target]) > NEAR_US)
+        far = np.flatnonzero(np.abs(clip.times_us - clip.times_us[targets][:, None]).min(0) > NEAR_US)
         if random.random() < NARROW_SHARE:
             length = max(count, int(len(far) * random.uniform(*NARROW)))
             start = int(random.integers(max(1, len(far) - length + 1)))

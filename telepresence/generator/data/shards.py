@@ -197,6 +197,7 @@ def _read_index(path: Path) -> list[dict[str, Any]]:
             names = [clip["file"] for clip in shard["clips"]]
             fine = _SHARD_NAME.fullmatch(shard["file"]) and all(_NAME.fullmatch(name) for name in names)
             sizes = [shard["bytes"], *(clip["bytes"] for clip in shard["clips"])]
+            fine = fine and isinstance(shard["sha256"], str)
             if not fine or len(names) > MAX_CLIPS or not all(type(size) is int for size in sizes):
                 raise InputError(f"{path}: names or sizes in it are not those of shards; fetch it anew")
         return shards

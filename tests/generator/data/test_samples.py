@@ -253,3 +253,13 @@ def test_a_pair_is_never_across_a_gap_in_time() -> None:
         assert [int(numbers(sample.target_points)) for sample in pair] == [2, 3]
     clip.times_us = clip.times_us * 2
     assert Sampler([clip], seed=16).draw_pair() is None
+
+
+def test_several_targets_share_everything_else() -> None:
+    drawn = Sampler([made_clip()], references=3, seed=2, several=((3, 3, 1.0),)).draw_several(4)
+    assert len(drawn) == 4
+    for one in drawn:
+        assert one.distinct == 3
+        assert np.array_equal(one.references, drawn[0].references)
+        assert np.array_equal(one.plate, drawn[0].plate)
+    assert len({one.target.tobytes() for one in drawn}) > 1

@@ -203,3 +203,12 @@ def test_an_index_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / INDEX).write_text(text)
     with pytest.raises(InputError, match=r"index|version"):
         unpack(tmp_path, tmp_path / "out")
+
+
+def test_an_index_without_hashes_is_refused(tmp_path: Path) -> None:
+    pack(write_clips(tmp_path / "clips", {"name": "a"}), tmp_path)
+    changed = index(tmp_path)
+    del changed["shards"][0]["sha256"]
+    (tmp_path / INDEX).write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="not an index"):
+        unpack(tmp_path, tmp_path / "out")
