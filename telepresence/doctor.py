@@ -13,14 +13,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import util
 from pathlib import Path
 from typing import Final, Literal
 
 from telepresence import __version__
 from telepresence.errors import TelepresenceError
 from telepresence.resources import shipped
-from telepresence.runtime.engine import open_engine, runtimes
+from telepresence.runtime.engine import accelerated, open_engine, runtimes
 from telepresence.runtime.info import DEFAULT_ENGINE
 from telepresence.runtime.machine import cache_folder, cpu_model, package_version
 
@@ -183,7 +182,7 @@ def _runtimes() -> Check:
 
 
 def _gpu() -> Check:
-    loudly = "CPU FALLBACK: pictures are drawn by the CPU, for this version has no GPU runtime"
+    loudly = "CPU FALLBACK: pictures are drawn by the CPU"
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return Check("gpu", "warn", f"{loudly}; no NVIDIA driver found (no nvidia-smi)", _GPU_REMEDY)
@@ -193,8 +192,11 @@ def _gpu() -> Check:
     if done.returncode != 0 or not found:
         problem = (done.stderr or done.stdout).strip()[:200] or f"status {done.returncode}"
         return Check("gpu", "warn", f"{loudly}; nvidia-smi finds no usable GPU ({problem})", _GPU_REMEDY)
-    tensorrt = f"TensorRT {package_version('tensorrt')}" if util.find_spec("tensorrt") else "TensorRT is not installed"
-    return Check("gpu", "warn", f"{loudly}; GPU: {found}; {tensorrt}", _GPU_REMEDY)
+    usable = [runtime for runtime in accelerated() if runtime.available() is None]
+    if usable:
+        return Check("gpu", "ok", f"{found}; drawn by {usable[0].name} {usable[0].version}")
+    missing = [f"{runtime.name}: {runtime.available()}" for runtime in accelerated()]
+    return Check("gpu", "warn", f"{loudly}; GPU: {found}", "; ".join(missing) or _GPU_REMEDY)
 
 
 _GPU_REMEDY: Final = "calls work; if `engine` above says that they are slow: --size 256, or a faster CPU"

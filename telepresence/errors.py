@@ -6,6 +6,7 @@ TelepresenceError
 │   ├── FaceError             no face, or no usable face, where one is needed
 │   ├── AvatarError           an .avatar file is damaged, hostile or of an unknown version
 │   └── EngineError           an engine is missing or damaged, or no runtime can execute it
+│       └── RuntimeLostError  a runtime that did execute it fails; another may take over
 ├── ProtocolError             remote input was refused; the call goes on
 │   ├── PacketError           bytes on a data channel are not a packet of a known version
 │   │   └── MissingReferenceError   a packet refers to a motion that this end does not hold
@@ -41,6 +42,10 @@ class AvatarError(InputError):
 
 class EngineError(InputError):
     """An engine is missing or damaged, or no runtime can execute it."""
+
+
+class RuntimeLostError(EngineError):
+    """A runtime that could execute an engine failed while it did: out of memory, a GPU that went away."""
 
 
 class ProtocolError(TelepresenceError):

@@ -65,6 +65,25 @@ def test_gpu_is_named(monkeypatch: pytest.MonkeyPatch, status: int, output: str,
     assert finding in check.finding
 
 
+@pytest.mark.parametrize("usable", [True, False])
+def test_gpu_that_is_used_or_could_be(monkeypatch: pytest.MonkeyPatch, usable: bool) -> None:
+    class Gpu(OnnxRuntime):
+        def available(self) -> str | None:
+            return None if usable else "TensorRT is not installed; pip install it"
+
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    done = subprocess.CompletedProcess([], 0, "NVIDIA H200, 570.1, 143771 MiB\n", "")
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **keywords: done)
+    monkeypatch.setattr(doctor, "accelerated", lambda: [Gpu()])
+    check = doctor._gpu()
+    if usable:
+        assert check.status == "ok"
+        assert "NVIDIA H200, 570.1, 143771 MiB; drawn by onnxruntime" in check.finding
+    else:
+        assert check.status == "warn"
+        assert check.remedy == "onnxruntime: TensorRT is not installed; pip install it"
+
+
 def test_damaged_engine_fails_and_the_rest_is_examined(tmp_path: Path) -> None:
     checks = examine(engine=tmp_path / "nothing")
     assert [check.name for check in checks] == NAMES

@@ -101,14 +101,15 @@ def test_minutes_are_more_than_none(photo: Path, tmp_path: Path) -> None:
 
 def tune(monkeypatch: pytest.MonkeyPatch, fine_tune: Callable[..., Any]) -> Any:
     """Run the command's part with another fine-tuning in the place of ours, not on a terminal."""
-    for name, function in (("finetune", {"fine_tune": fine_tune}), ("start", {"settle": lambda: None})):
+    own = {"fine_tune": fine_tune, "require_room": lambda avatar: None}
+    for name, function in (("finetune", own), ("start", {"settle": lambda: None})):
         module = ModuleType(f"telepresence.generator.{name}")
         vars(module).update(function)
         monkeypatch.setitem(sys.modules, module.__name__, module)
 
     @click.command()
     def command() -> None:
-        footage: Any = SimpleNamespace(pictures=lambda: ["picture"], landmarks=("points",))
+        footage: Any = SimpleNamespace(pictures=lambda: ["picture"], landmarks=("points",), from_reference_s=(0,))
         tuned = tuning.tune_with_bar(sample_avatar(), footage, "live", 0.5)
         click.echo(f"tuned: {tuned}")
 
@@ -126,7 +127,8 @@ def test_the_bar_needs_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     result = tune(monkeypatch, fine_tune)
     assert result.exit_code == 0, result.output
-    assert asked == {"engine": "live", "minutes": 0.5, "pictures": ["picture"], "landmarks": ("points",)}
+    pictures = {"pictures": ["picture"], "landmarks": ("points",), "from_reference_s": (0,)}
+    assert asked == pictures | {"engine": "live", "minutes": 0.5}
     assert "4 % better in 9 s" in result.stderr
     assert "tuned: another avatar" in result.stdout
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ import torch
 
 from telepresence.errors import InputError
 from telepresence.generator.data.clips import SUFFIX, Clip, ClipMeta, load_clip, load_meta
-from telepresence.generator.data.sources import HELD_OUT, may_train, read_sources, some_people, split
+from telepresence.generator.data.sources import HELD_OUT, ClipSource, may_train, read_sources, some_people, split
 from telepresence.generator.run import Run
 from telepresence.generator.training import Trainer, TrainingConfig
 from telepresence.generator.validate import SIDE, choose_clips
@@ -103,12 +103,13 @@ def choose_files(options: LiveOptions) -> tuple[list[Path], list[Path]]:
         )
     metas = {path: load_meta(path) for path in paths}
     if options.data:
-        train, validation = split(read_sources(options.data), research=options.research)
+        sources = read_sources(options.data)
+        train, validation = split(sources, _held_out(sources), research=options.research)
         first, second = ({source.name for source in part} for part in (train, validation))
         chosen = [path for path, meta in metas.items() if meta.name in first]
         unseen = [path for path, meta in metas.items() if meta.name in second]
     else:
-        held_out = () if options.train_all else _held_out(metas)
+        held_out = () if options.train_all else _held_out(metas.values())
         chosen = [path for path, meta in metas.items() if may_train(meta, held_out, research=options.research)]
         unseen = [path for path, meta in metas.items() if meta.scored and meta.identity in held_out]
     if not chosen:
@@ -133,12 +134,12 @@ def settle() -> None:
             libc.mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
 
 
-def _held_out(metas: Mapping[Path, ClipMeta]) -> tuple[str, ...]:
+def _held_out(clips: Collection[ClipMeta] | Collection[ClipSource]) -> tuple[str, ...]:
     """Our own held-out people if some are there, else a share of those who are."""
-    people = {meta.identity for meta in metas.values()}
+    people = {clip.identity for clip in clips}
     if people & set(HELD_OUT):
         return tuple(HELD_OUT)
-    return some_people(metas.values(), HELD_OUT_SHARE)
+    return some_people(clips, HELD_OUT_SHARE)
 
 
 def _load(path: Path) -> Clip:

@@ -67,6 +67,17 @@ class _Stage:
     blank: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A picture to be drawn."""
+
+    participant: str
+    prepared: Prepared
+    keypoints: NDArray[np.float32]
+    capture_us: int | None
+    started_us: int
+
+
 class Renderer:
     """Draws every participant's avatar as its motion arrives.
 
@@ -207,9 +218,10 @@ class Renderer:
 
     def _work(self) -> None:
         while (todo := self._wait()) is not None:
-            for participant, stage in todo:
+            together = len(todo) > 1 and self._engine.batches
+            for some in [todo] if together else [[one] for one in todo]:
                 try:
-                    self._draw(participant, stage)
+                    self._draw(some)
                 except Exception:
                     logger.exception("a picture could not be drawn")
 
@@ -239,7 +251,20 @@ class Renderer:
                 sleep_us = min(sleep_us, due_us - now)
         return ready, max(0.0, sleep_us)
 
-    def _draw(self, participant: str, stage: _Stage) -> None:
+    def _draw(self, some: list[tuple[str, _Stage]]) -> None:
+        """Draw participants, several in one engine call."""
+        due = [found for participant, stage in some if (found := self._due(participant, stage)) is not None]
+        if len(due) > 1:
+            pictures = self._engine.render_many([(one.prepared, one.keypoints) for one in due])
+        else:
+            pictures = [self._engine.render(one.prepared, one.keypoints) for one in due]
+        for one, rgba in zip(due, pictures, strict=True):
+            i420, rgb = to_i420(rgba), rgba[..., :3].copy() if self._keep_rgb else None
+            done = now_us()
+            self._publish(Picture(one.participant, i420, rgb, one.capture_us, done, done - one.started_us))
+
+    def _due(self, participant: str, stage: _Stage) -> _Due | None:
+        """What is to be drawn of a participant now; None if nothing."""
         with self._changed:
             stage.arrived = False
             puppet, prepared = stage.puppet, stage.prepared
@@ -251,11 +276,8 @@ class Renderer:
         if blank:
             self._publish(self._blank(participant))
         if keypoints is None or prepared is None:
-            return
-        rgba = self._engine.render(prepared, keypoints)
-        i420, rgb = to_i420(rgba), rgba[..., :3].copy() if self._keep_rgb else None
-        done = now_us()
-        self._publish(Picture(participant, i420, rgb, capture_us, done, done - started))
+            return None
+        return _Due(participant, prepared, keypoints, capture_us, started)
 
     def _blank(self, participant: str) -> Picture:
         grey = np.full((self._engine.size, self._engine.size, 4), BLANK, np.uint8)

@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -55,6 +55,8 @@ class Choice(Generic[L]):
     """What did not go as wished, to be said loudly: runtimes missing or failed."""
     measured_ms: Mapping[str, float]
     """Median milliseconds a picture by runtime, measured now or remembered; empty if there was nothing to compare."""
+    later: Runtime | None = None
+    """A better one that must compile first."""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,10 @@ class Chooser(Generic[L]):
     """The file runtime.json; need not exist."""
     extra: Sequence[Runtime] = ()
     clock: Callable[[], float] = time.perf_counter  # seconds
+    first: Sequence[Runtime] = ()
+    """Of a GPU, best first: taken before all others, without a measurement."""
+    ready: Callable[[Runtime], bool] = lambda runtime: True
+    """Whether `load` is quick; a runtime that must compile first is left for later."""
     _warnings: list[str] = field(default_factory=list)
 
     def choose(self, requested: str | None = None) -> Choice[L]:
@@ -82,14 +88,30 @@ class Chooser(Generic[L]):
         Raises:
             EngineError: no such runtime, or none can execute the engine; the message says why for each.
         """
-        if requested not in (None, "auto"):
-            require_known(requested, (*self.runtimes, *self.extra))
-            wanted = next(runtime for runtime in (*self.runtimes, *self.extra) if runtime.name == requested)
-            loaded = self._try(wanted)
+        if requested in (None, "auto"):
+            return self._with_gpu(self.first)
+        known = (*self.first, *self.runtimes, *self.extra)
+        require_known(requested, known)
+        wanted = next(runtime for runtime in known if runtime.name == requested)
+        if wanted.available() is None and not self.ready(wanted):
+            return replace(self._automatic(self.runtimes), later=wanted)
+        loaded = self._try(wanted)
+        if loaded is not None:
+            return self._made(wanted, loaded, "asked for", {})
+        return self._automatic([runtime for runtime in self.runtimes if runtime is not wanted])
+
+    def _with_gpu(self, first: Sequence[Runtime]) -> Choice[L]:
+        later: Runtime | None = None
+        for runtime in first:
+            if not self._usable(runtime):
+                continue
+            if not self.ready(runtime):
+                later = later or runtime
+                continue
+            loaded = self._try(runtime)
             if loaded is not None:
-                return self._made(wanted, loaded, "asked for", {})
-            return self._automatic([runtime for runtime in self.runtimes if runtime is not wanted])
-        return self._automatic(self.runtimes)
+                return replace(self._made(runtime, loaded, "the best for a GPU that can be used here", {}), later=later)
+        return replace(self._automatic(self.runtimes), later=later)
 
     def _automatic(self, runtimes: Sequence[Runtime]) -> Choice[L]:
         usable = [runtime for runtime in runtimes if self._usable(runtime)]
@@ -162,7 +184,8 @@ class Chooser(Generic[L]):
 
     def _made(self, runtime: Runtime, loaded: L, why: str, measured: Mapping[str, float]) -> Choice[L]:
         version = f" {runtime.version}" if runtime.version else ""
-        reason = f"{runtime.name}{version} on the CPU ({cpu_model()}, {cores()} cores): {why}"
+        where = "the GPU" if runtime in self.first else f"the CPU ({cpu_model()}, {cores()} cores)"
+        reason = f"{runtime.name}{version} on {where}: {why}"
         return Choice(loaded, runtime.name, reason, tuple(self._warnings), measured)
 
 

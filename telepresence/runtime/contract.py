@@ -2,9 +2,9 @@
 
 Life       `Runtime.load` gives a `Session`: one graph, compiled, static shapes. The first runs may be slower (warm up:
            run it a few times on anything). `close` frees it; every later call raises EngineError.
-Buffers    `bind` keeps a reference to the caller's array and copies nothing: leave the array unchanged while it is
-           bound. What is passed to `run` is copied before the graph runs. Arrays that `run` returns belong to the
-           session and are overwritten by the next run: copy what you keep.
+Buffers    `bind` keeps a reference to the caller's array, and copies nothing but to a GPU's memory, once: leave an
+           array unchanged from when it is first bound. What is passed to `run` is copied before the graph runs.
+           Arrays that `run` returns belong to the session and are overwritten by the next run: copy what you keep.
 Threads    A session may be used from any thread, by one thread at a time. `run` blocks, and releases the interpreter's
            lock while it computes: call it from a worker, never from an event loop.
 Units      Shapes and dtypes are those of the graph; times are milliseconds of wall clock.
@@ -13,17 +13,19 @@ Units      Shapes and dtypes are those of the graph; times are milliseconds of w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from telepresence.errors import EngineError
+from telepresence.errors import EngineError, RuntimeLostError
 
 Array = NDArray[Any]
+Progress = Callable[[float, str], bool]
+"""Gets the share that is done, 0-1, and what is being done; False asks to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Session(Protocol):
         """Execute the graph; every input that is not bound must be in `feeds`. What it returns is overwritten later.
 
         Raises:
-            EngineError: an input is missing or wrong, the session is closed, or the runtime failed.
+            EngineError: an input is missing or wrong, or the session is closed.
+            RuntimeLostError: the runtime failed; another one may do better.
         """
 
     def close(self) -> None:
@@ -104,6 +107,25 @@ class Runtime(Protocol):
         """
 
 
+@runtime_checkable
+class Compiling(Protocol):
+    """A runtime that must compile a graph for minutes before it can load it, and keeps what it compiled."""
+
+    def ready(self, path: Path) -> bool:
+        """Whether `load` of this ONNX file is quick: what is kept fits this machine. Cheap; never raises."""
+
+    def build(self, path: Path, progress: Progress | None = None) -> None:
+        """Compile and keep; does nothing if that was done before. Blocks, for minutes.
+
+        Args:
+            path: the graph, static shapes.
+            progress: called in any thread.
+
+        Raises:
+            EngineError: the runtime is not usable, it cannot compile the graph, or `progress` asked it to stop.
+        """
+
+
 class BufferedSession(ABC):
     """What sessions of all runtimes share: checks, bound inputs, buffers allocated once.
 
@@ -119,7 +141,7 @@ class BufferedSession(ABC):
             raise EngineError("the graph has no outputs; the file is damaged")
         self._attached: dict[str, Array] = {}  # keeps alive the memory that the runtime reads
         self._own: dict[str, Array] = {}  # copies of what was fed, made at the first feed
-        self._results = {name: np.zeros(spec.shape, spec.dtype) for name, spec in outputs.items()}
+        self._results = {name: self._allocate(spec) for name, spec in outputs.items()}
         self._closed = False
         for name, array in self._results.items():
             self._attach_output(name, array)
@@ -142,7 +164,7 @@ class BufferedSession(ABC):
         try:
             self._execute()
         except Exception as error:  # whatever the runtime raises; the caller has one error to handle
-            raise EngineError(f"{self._label} failed while computing: {first_line(error)}") from error
+            raise RuntimeLostError(f"{self._label} failed while computing: {first_line(error)}") from error
         return self._results
 
     def close(self) -> None:
@@ -159,7 +181,7 @@ class BufferedSession(ABC):
             spec.check(name, array)
         own = self._own.get(name)
         if own is None:
-            own = self._own[name] = np.empty(spec.shape, spec.dtype)
+            own = self._own[name] = self._allocate(spec)
         np.copyto(own, array)
         self._attach(name, own)
 
@@ -177,6 +199,10 @@ class BufferedSession(ABC):
     def _check_open(self) -> None:
         if self._closed:
             raise EngineError(f"{self._label}: the session is closed; open the engine again")
+
+    def _allocate(self, spec: TensorSpec) -> Array:
+        """Memory for what is fed or returned; zeros."""
+        return np.zeros(spec.shape, spec.dtype)
 
     @abstractmethod
     def _attach_input(self, name: str, array: Array) -> None: ...

@@ -13,8 +13,9 @@ With several avatars, prepare each once and render them in any order: changing b
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,13 +29,17 @@ from telepresence.errors import AvatarError, EngineError
 from telepresence.face.basis import SCHEMA
 from telepresence.face.motion import to_square
 from telepresence.face.topology import N_LANDMARKS
-from telepresence.runtime.choose import Choice, Chooser, memory_key, require_known
+from telepresence.runtime.choose import Choice, Chooser, memory_key, recall, require_known
 from telepresence.runtime.contract import Array, Runtime
 from telepresence.runtime.graphs import EncodeInput, Graphs
 from telepresence.runtime.info import DEFAULT_ENGINE, EngineInfo, find_engine, list_engines
-from telepresence.runtime.machine import cache_folder, default_threads
-from telepresence.runtime.onnxruntime import OnnxRuntime
+from telepresence.runtime.machine import cache_folder, default_threads, nvidia_driver
+from telepresence.runtime.many import batches
+from telepresence.runtime.onnxruntime import PROVIDERS, OnnxRuntime
 from telepresence.runtime.openvino import OpenVino
+from telepresence.runtime.switch import Switch, compiled
+from telepresence.runtime.tensorrt.runtime import TensorRt
+from telepresence.runtime.torch.runtime import Torch
 
 if TYPE_CHECKING:
     from telepresence.avatar.model import Avatar, Reference
@@ -43,7 +48,9 @@ __all__ = ["Engine", "EngineInfo", "Prepared", "check_engine", "find_engine", "l
 
 WARM_UP_PICTURES: Final = 3
 # Where things lie is measured, not learned: a stranger's avatar must not be able to put nonsense there.
-_NOT_PERSONAL: Final = ("keypoints", "reference_keypoints", "background", "vertices", "expression", "signature")
+_NOT_PERSONAL: Final = (
+    "keypoints", "reference_keypoints", "background", "vertices", "expression", "signature", "tone",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,18 +69,31 @@ class Prepared:
 class Engine:
     """A loaded engine. `prepare` and `render` may run at the same time in two threads; each by itself takes turns."""
 
-    def __init__(self, choice: Choice[Graphs]) -> None:
-        self._graphs = choice.loaded
+    def __init__(self, choice: Choice[Graphs], switch: Switch | None = None) -> None:
+        self._graphs = switch or Switch(choice.loaded, lambda runtime: choice.loaded)
         self.info = self._graphs.info
         self.size = self._graphs.size
         """S, side of the pictures in pixels."""
-        self.runtime_name = choice.runtime
         self.warnings = choice.warnings
         """Runtimes that are missing or failed: to be said loudly."""
         self.measured_ms = choice.measured_ms
         """Median milliseconds a picture by runtime, if they were compared."""
         self.reason = choice.reason + "".join(f"\nwarning: {warning}" for warning in choice.warnings)
-        """Why this runtime: print it. Warnings follow, one a line."""
+        """Why this runtime was chosen: print it. Warnings follow, one a line."""
+        if choice.later is not None:
+            self.reason += (
+                f"\n{choice.later.name} {choice.later.version} compiles the engine meanwhile, then takes over"
+            )
+
+    @property
+    def runtime_name(self) -> str:
+        """The runtime that draws now; in mid-call another may take over: a faster one, or when this one fails."""
+        return self._graphs.current.runtime.name
+
+    @property
+    def batches(self) -> bool:
+        """Whether `render_many` gains anything with the runtime that draws now."""
+        return batches(self._graphs.current.runtime)
 
     def prepare(self, avatar: Avatar) -> Prepared:
         """Encode an avatar's references; takes about as long as as many pictures. Blocks: call it from a worker.
@@ -125,15 +145,36 @@ class Engine:
             (S, S, 4) uint8 RGBA, RGB composed over the avatar's background, A the matte. It belongs to the engine and
             is overwritten by the next call: copy what you keep.
 
+        If the runtime fails, another one takes over and draws the picture, within a second.
+
         Raises:
-            EngineError: an argument does not fit the engine, the runtime failed, or the engine is closed.
+            EngineError: an argument does not fit the engine, the engine is closed, or no runtime is left.
         """
+        return self._graphs.render(prepared.tensors, self._checked(prepared, keypoints))
+
+    def _checked(self, prepared: Prepared, keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
         if prepared.digest != self.info.digest or prepared.size != self.size:
             raise EngineError("the avatar was prepared for another engine or size; call this engine's prepare")
         keypoints = np.asarray(keypoints, np.float32)
         if keypoints.shape != (N_LANDMARKS, 3) or not np.isfinite(keypoints).all():
             raise EngineError(f"keypoints must be finite and ({N_LANDMARKS}, 3); their shape is {keypoints.shape}")
-        return self._graphs.render(prepared.tensors, keypoints)
+        return keypoints
+
+    def render_many(self, each: Sequence[tuple[Prepared, NDArray[np.float32]]]) -> list[NDArray[np.uint8]]:
+        """Draw a picture of each of several participants: on a GPU in one engine call, once that has been compiled.
+
+        Args:
+            each: what `render` takes, at least one.
+
+        Returns:
+            Pictures as `render` gives them, in order. They may be overwritten by the next call: copy what you keep.
+
+        Raises:
+            EngineError: as `render`.
+        """
+        return self._graphs.render_many(
+            [(prepared.tensors, self._checked(prepared, points)) for prepared, points in each]
+        )
 
     def warm_up(self) -> None:
         """Draw a few pictures of nobody, so that the first of a call is as fast as the others.
@@ -178,9 +219,17 @@ class Engine:
         )
 
 
+def accelerated() -> list[Runtime]:
+    """Those of a GPU, best first; none on a machine without one, where nobody wants to hear that they are missing."""
+    return [TensorRt(), Torch()] if nvidia_driver() is not None else []
+
+
 def runtimes() -> tuple[list[Runtime], list[Runtime]]:
-    """Those that are chosen from by themselves, by preference, and those that only a name brings in."""
-    return [OpenVino(), OnnxRuntime()], [OpenVino("bfloat16")]
+    """Those that are chosen from by themselves by measuring, and those that only a name brings in."""
+    ordinary: list[Runtime] = [OpenVino(), OnnxRuntime()]
+    ordinary += [runtime for provider in PROVIDERS if (runtime := OnnxRuntime(provider)).available() is None]
+    extra: list[Runtime] = [OpenVino("bfloat16"), Torch("cpu")]
+    return ordinary, extra if nvidia_driver() is not None else [*extra, TensorRt(), Torch()]
 
 
 def open_engine(
@@ -203,14 +252,23 @@ def open_engine(
     info = check_engine(name, size, runtime=runtime)
     threads = threads or default_threads()
     ordinary, extra = runtimes()
+    paths = [info.graph(kind, size) for kind in ("encode", "render")]
+
+    def load(candidate: Runtime) -> Graphs:
+        return Graphs(info, size, candidate, threads)
+
+    key = memory_key(info.digest, size, threads, ordinary)
+    memory = cache_folder() / "runtime.json"
     chooser: Chooser[Graphs] = Chooser(
-        ordinary,
-        lambda candidate: Graphs(info, size, candidate, threads),
-        memory_key(info.digest, size, threads, ordinary),
-        cache_folder() / "runtime.json",
-        extra,
+        ordinary, load, key, memory, extra, first=accelerated(), ready=lambda candidate: compiled(candidate, paths)
     )
-    return Engine(chooser.choose(runtime))
+    choice = chooser.choose(runtime)
+    measured = recall(memory, key)
+    by_speed = sorted(ordinary, key=lambda candidate: measured.get(candidate.name, math.inf))
+    switch = Switch(choice.loaded, load, [OnnxRuntime(), OpenVino()], [*accelerated(), *by_speed])
+    if choice.later is not None:
+        switch.improve(choice.later)
+    return Engine(choice, switch)
 
 
 def check_engine(name: str | Path, size: int, *, runtime: str | None = None) -> EngineInfo:
@@ -228,7 +286,7 @@ def check_engine(name: str | Path, size: int, *, runtime: str | None = None) -> 
     for kind in ("encode", "render"):  # a damaged file is the engine's fault and not the runtime's: say so at once
         info.graph(kind, size)
     ordinary, extra = runtimes()
-    require_known(runtime, (*ordinary, *extra))
+    require_known(runtime, (*accelerated(), *ordinary, *extra))
     return info
 
 

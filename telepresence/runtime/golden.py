@@ -10,6 +10,7 @@ Nobody's face is in it: the references are stripes, the keypoints the mean face.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from telepresence.runtime.graphs import EncodeInput, Graphs
 TOLERANCE: Final = 3  # grey levels
 MAX_BEYOND: Final = 0.004  # share of values that may differ by more than TOLERANCE; a textured portrait had 0.0022
 MAX_MEAN: Final = 0.1  # grey levels, mean difference of a picture
+MAX_PSNR: Final = 100.0  # dB
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -40,6 +42,8 @@ class Difference:
     """Grey levels."""
     beyond: float
     """Share of values that differ by more than TOLERANCE."""
+    psnr: float = MAX_PSNR
+    """dB, of the worst picture; at most MAX_PSNR, which equal ones have."""
 
     @property
     def fits(self) -> bool:
@@ -51,7 +55,9 @@ def compare(pictures: NDArray[np.uint8], golden: NDArray[np.uint8]) -> Differenc
     """Compare pictures (N, S, S, 4) with golden ones."""
     difference = np.abs(pictures.astype(np.int16) - golden)
     each = difference.reshape(len(difference), -1)
-    return Difference(float(each.mean(1).max()), float((each > TOLERANCE).mean(1).max()))
+    squared = float(np.square(each.astype(np.float64)).mean(1).max())
+    psnr = min(MAX_PSNR, 10 * math.log10(255**2 / squared)) if squared else MAX_PSNR
+    return Difference(float(each.mean(1).max()), float((each > TOLERANCE).mean(1).max()), psnr)
 
 
 def inputs(size: int, references: int) -> dict[str, Array]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -32,6 +34,20 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def nvidia_driver() -> str | None:
+    """Version of the NVIDIA driver, or "there" if the system does not tell it; None if there is none. Cheap."""
+    if sys.platform == "win32":
+        found = Path(os.environ.get("SYSTEMROOT", "C:/Windows")) / "System32" / "nvcuda.dll"
+        return "there" if found.exists() else None
+    try:
+        words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace").split()
+        return next((word for word in words if re.fullmatch(r"\d+\.\d+(\.\d+)?", word)), "there")
+    except OSError:
+        # in a container the folder may be hidden, and the devices are not
+        signs = ("/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1")
+        return "there" if any(Path(sign).exists() for sign in signs) else None
 
 
 def package_version(name: str) -> str | None:

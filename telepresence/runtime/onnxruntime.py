@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import util
 from pathlib import Path
 from typing import Any, Final
@@ -17,20 +18,39 @@ _FATAL: Final = 4  # onnxruntime's log level; errors come to us as exceptions
 _DTYPES: Final = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 
-class OnnxRuntime:
-    """The runtime `onnxruntime`."""
+PROVIDERS: Final = {
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu", "linux win32"),
+    "dml": ("DmlExecutionProvider", "onnxruntime-directml", "win32"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime", "darwin"),
+}
+"""Of a GPU: its name in onnxruntime, the package whose wheel has it, and the systems that it is for."""
 
-    name = "onnxruntime"
+
+class OnnxRuntime:
+    """The runtime `onnxruntime`; with a provider `onnxruntime-cuda`, `-dml` or `-coreml`.
+
+    Not run so far: the providers. None of them falls back to the CPU unnoticed.
+    """
+
+    def __init__(self, provider: str | None = None) -> None:
+        self._provider, self._package, self._systems = (
+            PROVIDERS[provider] if provider else ("CPUExecutionProvider", "onnxruntime", sys.platform)
+        )
+        self.name = f"onnxruntime-{provider}" if provider else "onnxruntime"
 
     @property
     def version(self) -> str | None:
         """See Runtime.version."""
-        return package_version("onnxruntime")
+        return package_version(self._package) or package_version("onnxruntime")
 
     def available(self) -> str | None:
         """See Runtime.available."""
         if util.find_spec("onnxruntime") is None:
             return "ONNX Runtime is not installed; get it with: pip install onnxruntime"
+        if sys.platform not in self._systems.split():
+            return f"it is not for this system ({sys.platform})"
+        if self._package != "onnxruntime" and package_version(self._package) is None:
+            return f"its package is not installed; get it with: pip install {self._package}"
         return None
 
     def load(self, path: Path, *, threads: int | None = None) -> Session:
@@ -47,7 +67,12 @@ class OnnxRuntime:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
             # a spinning worker takes the core from the call's other processes
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            if self._provider == "DmlExecutionProvider":
+                options.enable_mem_pattern = False  # DirectML asks for it
+            providers = list(dict.fromkeys([self._provider, "CPUExecutionProvider"]))
+            session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            if session.get_providers()[0] != self._provider:
+                raise EngineError(f"{self._provider} cannot be used here, and the CPU in its place would be slow")
             return _OnnxRuntimeSession(self.name, session)
         except Exception as error:  # its exceptions have no common base; a broken installation raises ImportError
             raise EngineError(f"{self.name} cannot load {path.name}: {first_line(error)}") from error

@@ -137,8 +137,25 @@ def test_a_tuned_avatar_survives_its_file(engine: Engine, tuned: tuple[Avatar, l
 
 
 def test_the_tensors_of_the_most_references_still_fit_a_file() -> None:
-    features, details = 32 * 64 * 64, 8 * 128 * 128  # values of a reference
-    assert finetune.TUNED * (features + details) * 2 <= 6_000_000
+    # An avatar of 32 pictures of 512 pixels has about 1.5 MB.
+    assert finetune.personal_bytes(32) <= MAX_FILE_BYTES - 1_500_000
+
+
+def test_references_and_their_like_do_not_decide() -> None:
+    apart = np.array([0, 0.2, 0.5, 0.9, 1.3, 1.0, 0.6, 0.4, 0.2, 0])
+    assert finetune.held_out(apart) == [2, 3, 4, 5, 6, 7]
+    short = np.array([0.2, 0.1, 0, 0.1, 0.3, 0.5, 0.3, 0])  # hardly anything is far from one: then the furthest
+    assert finetune.held_out(short) == [0, 1, 3, 4, 5, 6]
+    with pytest.raises(InputError, match="longer video"):
+        finetune.held_out(np.zeros(8))
+    assert len(finetune.held_out(np.full(60, np.inf))) == finetune.CHECKED
+
+
+def test_a_video_that_ends_with_references_only_is_refused(
+    avatar: Avatar, clip: tuple[list[Picture], list[Floats]]
+) -> None:
+    with pytest.raises(InputError, match="longer video"):
+        fine_tune(avatar, plain(clip[0]), clip[1], from_reference_s=[0.0] * PICTURES)
 
 
 def test_what_does_not_hold_for_the_rest_is_not_kept(avatar: Avatar, clip: tuple[list[Picture], list[Floats]]) -> None:

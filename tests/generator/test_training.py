@@ -134,6 +134,27 @@ def test_a_loss_that_is_no_number_is_left_out_and_counted(
         trainer.step(broken)
 
 
+def test_infinite_gradients_do_not_spoil_the_discriminator(tmp_path: Path, clips: list[Clip]) -> None:
+    trainer = Trainer(tmp_path, clips, ONE, "cpu")
+    before = [p.clone() for p in trainer.judge.parameters()]
+    none = next(trainer.judge.parameters()).flatten()[0] * 0
+    assert trainer._learn_judging(torch.sqrt(none)).item() == 0  # finite, and its gradient is not
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.judge.parameters(), strict=True))
+
+
+def test_a_run_that_is_lost_leaves_the_checkpoint_of_before(
+    tmp_path: Path, clips: list[Clip], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "MOST_SKIPPED", 2)
+    Trainer(tmp_path, clips, replace(ONE, save_s=0), "cpu").run(samples=1)
+    good = (tmp_path / checkpoint.CHECKPOINT).read_bytes()
+    trainer = Trainer(tmp_path, clips, replace(ONE, save_s=0), "cpu")
+    trainer._batches = iter([replace(batch, raster=batch.raster * float("nan"))] * 3)
+    with pytest.raises(InputError, match="without a finite loss"):
+        trainer.run(samples=9)
+    assert (tmp_path / checkpoint.CHECKPOINT).read_bytes() == good
+
+
 def test_a_run_cools_down_and_is_then_done(
     tmp_path: Path, clips: list[Clip], batch: Batch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -269,6 +290,9 @@ def test_a_collection_without_our_people_holds_some_out(tmp_path: Path) -> None:
     train, validation = choose_files(LiveOptions(tmp_path, tmp_path / "out"))
     assert 1 <= len(validation) <= 8
     assert len(train) == 60 - len(validation)
+    items = [{"file": f"p{i}.mp4", "identity": f"p{i}", "rights_tier": "A", "real_human": "yes"} for i in range(60)]
+    (tmp_path / "MANIFEST.json").write_text(json.dumps({"items": items}))
+    assert choose_files(LiveOptions(tmp_path, tmp_path / "out", data=tmp_path)) == (train, validation)
 
 
 def command(*arguments: str) -> tuple[int, str]:

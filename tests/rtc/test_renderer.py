@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,8 @@ from telepresence.avatar.samples import sample_avatar_bytes, sample_motion
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.renderer import BLANK, Picture, Renderer
+from telepresence.runtime.engine import open_engine
+from tests.runtime import tiny
 
 WHO = "somebody"
 SIZE = 64
@@ -24,6 +27,7 @@ class White:
     """In place of an engine."""
 
     size = SIZE
+    batches = False
 
     def prepare(self, avatar: object) -> object:
         return SimpleNamespace(warnings=())
@@ -156,3 +160,61 @@ def test_another_avatar_goes_on_with_the_same_playout(whole: bytes) -> None:
         assert told.problem() is None
         assert renderer._stages[WHO].playout is playout
         assert playout.begun == 1
+
+
+class Together(White):
+    """An engine that draws several participants in a call."""
+
+    batches = True
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def render_many(self, each: list[tuple[object, object]]) -> list[np.ndarray]:
+        self.calls.append(len(each))
+        return [np.full((SIZE, SIZE, 4), 10 * number, np.uint8) for number in range(len(each))]
+
+
+def test_several_participants_are_drawn_in_one_call(whole: bytes) -> None:
+    told = Told()
+    engine: Any = Together()
+    renderer = Renderer(engine, told.pictures.put, lambda who, what: told.avatars.put((who, what)), keep_rgb=True)
+    published: list[Picture] = []
+    renderer._publish = published.append
+    for who in ("a", "b", "c"):
+        renderer.put(who, sample_motion()[0], None)
+        renderer.put_avatar(who, whole, True)
+        assert told.avatars.take(10) == (who, None)
+    some = list(renderer._stages.items())
+    renderer._draw(some)
+    assert engine.calls == [3]
+    assert [picture.participant for picture in published] == ["a", "b", "c"]
+    assert [int(picture.rgb.mean()) for picture in published if picture.rgb is not None] == [0, 10, 20]
+    renderer.close()
+
+
+def test_a_runtime_that_breaks_in_mid_call_costs_no_picture(whole: bytes, tmp_path: Path) -> None:
+    """A real engine in two real runtimes; the first breaks between two pictures, and the second goes on."""
+    folder = tiny.write_engine(tmp_path / "tiny")
+    engine = open_engine(folder, tiny.SIZE, runtime="openvino", threads=1)
+    published: list[Picture] = []
+    renderer = Renderer(engine, published.append, lambda who, what: None, keep_rgb=True)
+    track = sample_motion()
+    try:
+        renderer.put_avatar(WHO, whole, True)
+        renderer._avatars.submit(lambda: None).result(20)  # it is prepared by then
+        for number, packet in enumerate(track[:6]):
+            if number == 3:
+
+                def fail() -> None:
+                    raise MemoryError("the GPU went away")
+
+                engine._graphs.current._render._execute = fail  # type: ignore[attr-defined]
+            renderer.put(WHO, packet, None)
+            renderer._draw(list(renderer._stages.items()))
+            assert len(published) == number + 1
+        assert engine.runtime_name == "onnxruntime"
+        pictures = [picture.rgb for picture in published]
+        assert all(picture is not None and picture.any() for picture in pictures)
+    finally:
+        renderer.close()

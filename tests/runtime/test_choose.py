@@ -221,3 +221,44 @@ def test_median_forgives_one_hiccup(clock: Clock, memory: Path) -> None:
 
     measured: Mapping[str, float] = chooser(memory, Hiccup("a", clock, 1), Fake("b", clock, 2)).choose().measured_ms
     assert measured == {"a": 1.0, "b": 2.0}
+
+
+def with_gpu(memory: Path, first: list[Fake], *runtimes: Fake, unready: tuple[Fake, ...] = ()) -> Chooser[Fake]:
+    made = chooser(memory, *runtimes)
+    made.first = first
+    made.ready = lambda runtime: runtime not in unready
+    return made
+
+
+def test_a_gpu_is_taken_first_and_not_measured(clock: Clock, memory: Path) -> None:
+    best, second, cpu = Fake("best", clock, 99), Fake("second", clock, 98), Fake("cpu", clock, 1)
+    choice = with_gpu(memory, [best, second], cpu).choose()
+    assert choice.runtime == "best"
+    assert "best 1.0 on the GPU: the best for a GPU" in choice.reason
+    assert (best.trials, cpu.trials, second.open) == (0, 0, False)
+
+
+def test_a_gpu_that_fails_is_said_and_the_next_taken(clock: Clock, memory: Path) -> None:
+    best, second, cpu = Fake("best", clock, broken=True), Fake("second", clock, missing=True), Fake("cpu", clock)
+    choice = with_gpu(memory, [best, second], cpu).choose()
+    assert choice.runtime == "cpu"
+    assert choice.warnings == (
+        "best cannot be used: best cannot load it",
+        "second cannot be used: pip install second",
+    )
+
+
+def test_what_must_compile_first_comes_later(clock: Clock, memory: Path) -> None:
+    best, second, cpu = Fake("best", clock), Fake("second", clock), Fake("cpu", clock)
+    choice = with_gpu(memory, [best, second], cpu, unready=(best,)).choose()
+    assert (choice.runtime, choice.later) == ("second", best)
+    choice = with_gpu(memory, [best, second], cpu, unready=(best, second)).choose()
+    assert (choice.runtime, choice.later) == ("cpu", best)
+    assert choice.warnings == ()
+
+
+def test_asked_for_and_must_compile_first(clock: Clock, memory: Path) -> None:
+    best, second, cpu = Fake("best", clock), Fake("second", clock), Fake("cpu", clock)
+    choice = with_gpu(memory, [best, second], cpu, unready=(second,)).choose("second")
+    assert (choice.runtime, choice.later) == ("cpu", second)
+    assert with_gpu(memory, [best, second], cpu).choose("second").runtime == "second"

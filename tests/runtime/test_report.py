@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from telepresence.errors import EngineError, InputError
-from telepresence.runtime import info
+from telepresence.runtime import info, report
+from telepresence.runtime.graphs import Graphs
 from telepresence.runtime.onnxruntime import OnnxRuntime
 from telepresence.runtime.openvino import OpenVino
-from telepresence.runtime.report import bench_engine, bench_text, list_engines_text, write_bench
+from telepresence.runtime.report import bench, bench_text, every_runtime, list_engines_text, write_bench
 from tests.runtime import tiny
 
 
@@ -38,26 +39,66 @@ def test_lists_nothing(shipped: Path) -> None:
 
 
 def test_bench(engine_folder: Path, tmp_path: Path) -> None:
-    figures = bench_engine(engine_folder, tiny.SIZE, threads=[1], pictures=3)
-    assert [result["runtime"] for result in figures["results"]] == ["openvino", "onnxruntime", "openvino-bf16"]
-    for result in figures["results"]:
-        assert 0 < result["median_ms"] <= result["p95_ms"]
+    figures = bench([engine_folder], threads=[1], pictures=3)
+    names = [runtime.name for runtime in every_runtime() if runtime.name != "torch-cpu"]
+    assert [row["runtime"] for row in figures["rows"]] == names
+    for row in figures["rows"]:
+        assert (row["engine"], row["size"], row["threads"]) == ("tiny", tiny.SIZE, 1)
+        assert row["gmacs"] == round(4 * tiny.SIZE**2 * 4 / 1e9, 4)  # GridSample: four channels between four values
+        assert row["params_m"] == 0
+        if row["runtime"] in ("openvino", "onnxruntime"):
+            assert row["pictures"] == 3
+            assert row["floor_ms"] > 0
+            for stage in ("render", "encode", "change"):
+                assert 0 <= row[f"{stage}_ms_median"] <= row[f"{stage}_ms_p95"]
+            assert row["load_ms"] > 0
+            assert row["first_picture_ms"] > 0
+    assert figures["measured"]["1"]["gflops"] > 0
     write_bench(figures, tmp_path / "bench.json")
     assert json.loads((tmp_path / "bench.json").read_text()) == figures
-    assert len(bench_text(figures).splitlines()) == 6
+    assert len(bench_text(figures).splitlines()) == 3 + len(figures["rows"])
 
 
 def test_bench_says_what_is_missing(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OpenVino, "available", lambda self: "pip install openvino")
-    figures = bench_engine(engine_folder, tiny.SIZE, threads=[1], pictures=1)
-    errors = {result["runtime"]: result.get("error") for result in figures["results"]}
-    assert errors == {"openvino": "pip install openvino", "onnxruntime": None, "openvino-bf16": "pip install openvino"}
+    figures = bench([engine_folder], threads=[1], pictures=1)
+    errors = {row["runtime"]: row.get("error") for row in figures["rows"]}
+    assert errors["openvino"] == errors["openvino-bf16"] == "pip install openvino"
+    assert errors["onnxruntime"] is None
     assert "pip install openvino" in bench_text(figures)
+
+
+def test_bench_of_all_shipped_engines(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        tiny.write_engine(shipped / name, name=f'"{name}"')
+    monkeypatch.setattr(report, "every_runtime", lambda: [OnnxRuntime()])
+    said: list[str] = []
+    figures = bench([], threads=[1, 2], pictures=1, say=said.append)
+    assert [(row["engine"], row["threads"]) for row in figures["rows"]] == [
+        ("one", 1), ("one", 2), ("two", 1), ("two", 2),
+    ]  # fmt: skip
+    assert said == ["one at 64", "two at 64"]
+
+
+def test_a_runtime_that_fails_while_it_is_measured(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object, *arguments: object) -> None:
+        raise EngineError("lost")
+
+    monkeypatch.setattr(Graphs, "render", fail)
+    figures = bench([engine_folder], threads=[1], pictures=1)
+    assert {row["error"] for row in figures["rows"] if row["runtime"] in ("openvino", "onnxruntime")} == {"lost"}
+
+
+def test_bench_of_chosen_runtimes(engine_folder: Path) -> None:
+    figures = bench([engine_folder], threads=[1], pictures=1, only=["onnxruntime"])
+    assert [row["runtime"] for row in figures["rows"]] == ["onnxruntime"]
+    with pytest.raises(EngineError, match="no runtime 'abacus'"):
+        bench([engine_folder], only=["abacus"])
 
 
 def test_bench_of_nothing(engine_folder: Path) -> None:
     with pytest.raises(EngineError, match="size 999"):
-        bench_engine(engine_folder, 999)
+        bench([engine_folder], [999])
 
 
 def test_bench_cannot_be_written(tmp_path: Path) -> None:

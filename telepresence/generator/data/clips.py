@@ -11,7 +11,7 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -135,26 +135,6 @@ def load_meta(path: Path) -> ClipMeta:
             return _header(head + file.read(_header_length(head, str(path))), str(path))[0]
     except OSError as error:
         raise MediaError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
-
-
-def load_clips(
-    folder: Path, *, names: Collection[str] | None = None, identities: Collection[str] | None = None
-) -> list[Clip]:
-    """Read the prepared clips of a folder, in order of their files; only those of some names or identities if given.
-
-    Raises:
-        MediaError: as `load_clip`, or none of them is there.
-    """
-    clips = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        meta = load_meta(path)
-        if (names is None or meta.name in names) and (identities is None or meta.identity in identities):
-            clips.append(load_clip(path))
-    if not clips:
-        raise MediaError(
-            f"{folder}: no prepared clip that was asked for; run python -m telepresence.generator.data prepare"
-        )
-    return clips
 
 
 def parse_clip(data: bytes, where: str) -> Clip:

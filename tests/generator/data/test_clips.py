@@ -9,7 +9,7 @@ import pytest
 
 from telepresence.errors import MediaError, TelepresenceError
 from telepresence.generator.data import clips
-from telepresence.generator.data.clips import MAGIC, load_clip, load_clips, load_meta, parse_clip
+from telepresence.generator.data.clips import MAGIC, load_clip, load_meta, parse_clip
 from telepresence.generator.data.jpeg import decode_matte, decode_picture, encode_jpeg
 from tests.generator.data.made import SIDE, STEP_US, clip_bytes, face_points, frame_matte, frame_picture, write_clips
 
@@ -61,15 +61,6 @@ def test_what_is_no_picture_is_none(data: bytes) -> None:
 
 def test_a_picture_of_another_size_is_not_decoded() -> None:
     assert decode_picture(memoryview(encode_jpeg(frame_picture(0, 128), 90)), SIDE) is None
-
-
-def test_clips_are_picked_by_name_and_by_person(tmp_path: Path) -> None:
-    folder = write_clips(tmp_path, {"name": "b", "identity": "bob"}, {"name": "a"}, {"name": "c"})
-    assert [c.name for c in load_clips(folder)] == ["a", "b", "c"]
-    assert [c.name for c in load_clips(folder, names=["c", "b"])] == ["b", "c"]
-    assert [c.name for c in load_clips(folder, identities=["ann"])] == ["a", "c"]
-    with pytest.raises(MediaError, match="prepare"):
-        load_clips(folder, names=["d"])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.3, 0.7, 0.999])

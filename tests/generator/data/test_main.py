@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from telepresence.generator.data.__main__ import main
-from telepresence.generator.data.clips import load_clips
+from telepresence.generator.data.clips import load_clip
 from tests.clips import moving_portrait, write_clip
 from tests.generator.data.made import write_clips
 
@@ -29,7 +29,9 @@ def test_from_clips_to_shards_and_back(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["pack", str(tmp_path / "cache"), "--out", str(tmp_path / "shards"), "--train-only"]) == 0
     assert "2 clips in 1 shards" in capsys.readouterr().out
     assert main(["unpack", str(tmp_path / "shards"), "--out", str(tmp_path / "again")]) == 0
-    before, after = load_clips(tmp_path / "cache"), load_clips(tmp_path / "again")
+    before, after = (
+        [load_clip(path) for path in sorted((tmp_path / name).glob("*.clip"))] for name in ("cache", "again")
+    )
     assert [c.name for c in after] == ["one", "two"]
     assert np.array_equal(before[0].picture(3), after[0].picture(3))
 
