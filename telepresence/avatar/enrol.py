@@ -48,6 +48,8 @@ class Footage:
     """Frames of the clip, in order of time."""
     landmarks: tuple[Floats, ...]
     """(478, 3) float32 each, pixels of the picture."""
+    from_reference_s: tuple[float, ...]
+    """Seconds from each picture to the nearest that is a reference; 0 for those."""
 
     def pictures(self) -> list[Picture]:
         """Read them: (S, S, 3) uint8 each.
@@ -154,6 +156,7 @@ def _maybe_photo(path: Path) -> bool:
 
 
 def _advise(found: _Found, say: Progress) -> None:
+    say("a hand or a mask before the face may go unnoticed: look at the avatar with telepresence render --avatar")
     lacking = missing(found.looks)
     if lacking:
         instead = f"; {found.replace} adds least, so replace it first" if found.replace else ""
@@ -198,8 +201,15 @@ def _from_clip(path: Path, count: int, say: Progress) -> _Found:
         references = [_reference(pictures[candidates[i].index], placed[i], matter) for i in chosen]
         plates = [pictures[candidates[i].index] for i in for_plate]
         plate = background_plate(plates, [matter(picture) for picture in plates])
-    footage = Footage(path, square, side, tuple(c.index for c in candidates), tuple(placed))
+    apart = from_reference_s([c.seconds for c in candidates], chosen)
+    footage = Footage(path, square, side, tuple(c.index for c in candidates), tuple(placed), apart)
     return _Found(tuple(references), [looks[i] for i in chosen], neutral, plate, footage=footage)
+
+
+def from_reference_s(seconds: Sequence[float], references: Sequence[int]) -> tuple[float, ...]:
+    """From each picture's time, how long it is to the nearest of those at the positions `references`."""
+    times = np.asarray(seconds, np.float64)
+    return tuple(float(gap) for gap in np.abs(times[:, None] - times[None, list(references)]).min(1))
 
 
 def _check_clip(path: Path, picture: Picture, landmarks: Floats, say: Progress) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.avatar.choose import describe
-from telepresence.avatar.flaws import COLOUR, GREY, colourfulness, flaw, turn_degrees
+from telepresence.avatar.flaws import COLOUR, GREY, colourfulness, flaw, touches_edge, turn_degrees
 from telepresence.avatar.framing import MIN_FACE_PX, choose_square
 from telepresence.avatar.model import MAX_SIDE
 from telepresence.errors import FaceError, InputError
@@ -94,6 +94,9 @@ def read(path: Path, say: Progress) -> Photo:
     reason = flaw(photo, face)
     if reason is not None:
         raise FaceError(f"{path}: {reason}")
+    lacking = touches_edge(photo, face)
+    if lacking is not None:
+        say(f"{path.name}: {lacking}")
     side = min(MAX_SIDE, square.side)
     picture, landmarks = square.cut(photo, side), square.landmarks(face, side)
     neutral = neutral_shape([to_square(landmarks, side, side)])

@@ -30,6 +30,9 @@ USUAL_FPS: Final = 60.0  # headers of clips without a steady rate name any
 MIN_CANDIDATES: Final = 5  # a face seen less often than this in a clip was hardly in it
 MANY_AWAY: Final = 0.2  # of the pictures looked at: if more show no face, it is said
 
+ASKED: Final = 40  # times a clip at most, apart from where scenes begin: whether others are in the picture
+LEAST_APART: Final = 60  # frames between two such questions
+
 THUMB: Final = 24  # pixels; what cuts and framings are told by
 CUT: Final = 8.0  # of 255, mean change of the thumb from one frame to the next: a talking head changes by 0.5 to 3
 DRIFT: Final = 26.0  # of 255, between a scene's first thumb and a later one: faded into another, or only moved
@@ -102,8 +105,8 @@ def _look(path: Path, info: ClipInfo, say: Progress) -> list[Candidate]:
     expected = info.frames or round((info.duration_s or 0) * min(info.fps, USUAL_FPS))
     stride = max(1, -(-min(expected, MAX_FRAMES) // MAX_CANDIDATES))
     candidates: list[Candidate] = []
-    cuts = _Cuts()
-    index, end_us, looked_at = -1, 0.0, 0
+    cuts, company = _Cuts(), _Company(expected)
+    index, end_us, looked_at, seen = -1, 0.0, 0, 0
     with LandmarkTracker() as tracker:
         for index, frame in enumerate(islice(read_frames(path), MAX_FRAMES)):
             end_us = frame.time_us + 1e6 / info.fps
@@ -114,20 +117,57 @@ def _look(path: Path, info: ClipInfo, say: Progress) -> list[Candidate]:
             landmarks = tracker(frame.picture)
             if landmarks is None:
                 continue
-            if not candidates:
-                _check_followed(frame.picture, landmarks, f"{path}, at {frame.time_us / 1e6:.1f} s")
+            seen += 1
             if candidates and index - candidates[-1].index <= NEAR_FRAMES and _jumped(candidates[-1], landmarks):
                 cuts.cut()
-            candidates.append(_candidate(index, frame.time_us, frame.picture, landmarks, cuts))
+            if company.asks(cuts.scene, index):
+                where = f"{path}, at {frame.time_us / 1e6:.1f} s"
+                since = company(frame.picture, landmarks, index, cuts, where)
+                candidates = [candidate for candidate in candidates if candidate.index <= since]
+            if company.reason is None:
+                candidates.append(_candidate(index, frame.time_us, frame.picture, landmarks, cuts))
             if len(candidates) > MAX_CANDIDATES:
-                stride, looked_at = 2 * stride, looked_at // 2
+                stride, looked_at, seen = 2 * stride, looked_at // 2, seen // 2
                 candidates = [candidate for candidate in candidates if candidate.index % stride == 0]
+    if company.first and len(candidates) < MIN_CANDIDATES:
+        raise company.first
+    if company.first:
+        say(f"{company.first}; references come from where only one is")
     early = ended_early(path, info, index + 1, end_us / 1e6)
     if early and index + 1 < MAX_FRAMES:
         say(early)
-    if looked_at - len(candidates) > MANY_AWAY * looked_at and candidates:
-        say(f"{path.name}: no face in {1 - len(candidates) / looked_at:.0%} of the clip; those parts are not used")
+    if looked_at - seen > MANY_AWAY * looked_at and candidates:
+        say(f"{path.name}: no face in {1 - seen / looked_at:.0%} of the clip; those parts are not used")
     return candidates
+
+
+class _Company:
+    """Whether somebody else is in the picture: asked where a scene begins, then only now and then, as it is slow."""
+
+    def __init__(self, frames: int) -> None:
+        self.every = max(LEAST_APART, min(frames, MAX_FRAMES) // ASKED)
+        self.reason: FaceError | None = None
+        """Why what is shown now cannot be used."""
+        self.first: FaceError | None = None
+        """The first such reason."""
+        self._scene, self._asked = -1, 0
+
+    def asks(self, scene: int, index: int) -> bool:
+        return scene != self._scene or index - self._asked >= self.every
+
+    def __call__(self, picture: Picture, landmarks: Floats, index: int, cuts: _Cuts, where: str) -> int:
+        """Ask; who comes or goes ends a scene. Returns the last frame so far that is to be trusted."""
+        before, was = self.reason, self._asked
+        begins = cuts.scene != self._scene
+        try:
+            self.reason = None
+            _check_followed(picture, landmarks, where)
+        except FaceError as error:
+            self.reason, self.first = error, self.first or error
+        if not begins and (self.reason is None) != (before is None):
+            cuts.cut()
+        self._scene, self._asked = cuts.scene, index
+        return was if self.reason and not begins and before is None else index
 
 
 def _check_followed(picture: Picture, landmarks: Floats, where: str) -> None:

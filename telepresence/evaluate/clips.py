@@ -33,6 +33,8 @@ class Clip:
 
     path: Path
     identity: str
+    held_out: bool | None = None
+    """Of all training; None where nothing says who it shows."""
 
     @property
     def name(self) -> str:
@@ -58,23 +60,21 @@ def find_clips(
     """
     if not folder.is_dir():
         raise InputError(f"--clips {folder}: no such folder; give one with videos, and a {MANIFEST} if there is one")
-    named: list[tuple[Clip, bool, bool]]  # clip, held out, real
+    named: list[tuple[Clip, bool]]  # clip, real
     if (folder / MANIFEST).exists():
         named = list(_from_manifest(folder))
     else:
         named = [
-            (Clip(p, p.stem), True, True)
-            for p in sorted(folder.iterdir())
-            if p.suffix.lower() in VIDEOS and p.is_file()
+            (Clip(p, p.stem), True) for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEOS and p.is_file()
         ]
-    unknown = sorted(set(only) - {n for clip, _, _ in named for n in (clip.name, clip.identity)})
+    unknown = sorted(set(only) - {n for clip, _ in named for n in (clip.name, clip.identity)})
     if unknown:
         raise InputError(f"--only {','.join(unknown)}: neither a person nor a clip of {folder}; see its {MANIFEST}")
     clips, left_out = [], []
-    for clip, held_out, real in named:
+    for clip, real in named:
         if only and not {clip.name, clip.identity} & set(only):
             continue
-        if not (held_out or everyone or only):
+        if clip.held_out is False and not (everyone or only):
             continue
         if real:
             clips.append(clip)
@@ -87,14 +87,14 @@ def find_clips(
     return clips, left_out
 
 
-def _from_manifest(folder: Path) -> Iterator[tuple[Clip, bool, bool]]:
+def _from_manifest(folder: Path) -> Iterator[tuple[Clip, bool]]:
     path = folder / MANIFEST
     try:
         items: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["items"]
         for item in items:
             name, identity = str(item["file"]), str(item["identity"])
             real = not str(item.get("real_human", "")).startswith(UNREAL)
-            yield Clip(folder / name, identity), identity in HELD_OUT, real
+            yield Clip(folder / name, identity, identity in HELD_OUT), real
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(
             f"{path} is not a list of clips ({error!r}); it needs items with a file and an identity each, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ TUNED_REFERENCES: Final = 8
 MAX_BLINKS: Final = 8  # a clip's; each costs about ten pictures more
 
 SplitName = Literal["first", "late"]
+_Item = TypeVar("_Item")
 _SHOTS: Final = re.compile(r"(\d{1,2})(@60)?")
 
 
@@ -147,7 +148,7 @@ def blink_frames(eyes: NDArray[np.float32], test: range, limit: int = MAX_BLINKS
     return evenly(found, limit)
 
 
-def evenly(items: Sequence[range], limit: int) -> list[range]:
+def evenly(items: Sequence[_Item], limit: int) -> list[_Item]:
     """At most `limit` of the items, evenly spread."""
     if len(items) <= limit:
         return list(items)

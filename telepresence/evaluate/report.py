@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 DIGITS: Final = 4
+SEEN: Final = "*"  # after the clip's name
 FIGURES: Final = (
     "gap_closed", "psnr_gain", "nme_lips", "nme_eyes", "mouth_corr", "blink_recall", "sharpness",
     "gap_closed_whole", "ssim", "ssim_face", "ms_ssim", "ms_ssim_face", "psnr", "psnr_face", "sharpness_mouth",
@@ -51,11 +52,16 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     gaps = [(row["gap_closed"], row["prior"]["gap_closed"]) for row in rows]
     out["beats_prior"] = sum(own is not None and prior is not None and own > prior for own, prior in gaps)
     out["blinks"] = sum(row["blinks"] for row in rows)
-    out["blinks_kept"] = sum(round(row["blinks"] * (row["blink_recall"] or 0)) for row in rows)
+    out["blinks_kept"] = sum(_kept(row, row) for row in rows)
     out["faces_lost"] = sum(row["faces_lost"] for row in rows)
     for who in ("prior", "still"):
-        out[who] = _medians([row[who] for row in rows])
+        out[who] = _medians([row[who] for row in rows]) | {"blinks_kept": sum(_kept(row, row[who]) for row in rows)}
     return out
+
+
+def _kept(row: Mapping[str, Any], figures: Mapping[str, Any]) -> int:
+    """How many of the blinks of a row's clip were drawn by whom the figures are of."""
+    return round(int(row["blinks"]) * float(figures.get("blink_recall") or 0))
 
 
 def _medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -71,11 +77,14 @@ def _lines(report: Report) -> Iterable[str]:
         yield f"{name}, shots {shots}: {summary['clips']} clips of {summary['people']} people"
         yield _row("", "gap", "prior", "dB", "sharp", "lips %", "lids %", "mouth", "flick", "blinks", "refs")
         for row in rows:
-            blinks = f"{round(row['blinks'] * (row['blink_recall'] or 0))}/{row['blinks']}"
+            blinks = f"{_kept(row, row)}/{row['blinks']}"
             refs = f"{row['references_used']}/{row['references']}"
-            yield _row(row["clip"], *_cells(row, row["prior"]), blinks, refs)
+            yield _row(_marked(row), *_cells(row, row["prior"]), blinks, refs)
         yield _row("median", *_cells(summary, summary["prior"]), f"{summary['blinks_kept']}/{summary['blinks']}", "")
-        yield _row("of the prior", *_cells(summary["prior"], summary["prior"]), "", "")
+        prior = summary["prior"]
+        yield _row("of the prior", *_cells(prior, prior), f"{prior['blinks_kept']}/{summary['blinks']}", "")
+        if any(row.get("held_out") is False for row in rows):
+            yield f"{SEEN} = training may have seen this person"
         yield f"better than the prior on {summary['beats_prior']} of {summary['clips']} clips"
         yield ""
     for row in report.cross:
@@ -88,6 +97,10 @@ def _lines(report: Report) -> Iterable[str]:
         yield f"left out: {entry['clip']}{' shots ' + entry['shots'] if 'shots' in entry else ''}: {entry['reason']}"
     for entry in report.missing:
         yield f"missing: {entry['figure']}; put {entry['put']}"
+
+
+def _marked(row: Mapping[str, Any]) -> str:
+    return f"{row['clip']}{SEEN}" if row.get("held_out") is False else str(row["clip"])
 
 
 def _cells(row: Mapping[str, Any], prior: Mapping[str, Any]) -> list[str]:

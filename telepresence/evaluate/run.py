@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.avatar.model import Avatar
-from telepresence.errors import FaceError, InputError, MediaError, TelepresenceError
+from telepresence.errors import FaceError, InputError, TelepresenceError
 from telepresence.evaluate import protocol
 from telepresence.evaluate.clips import Clip, Footage, find_clips, scaled
 from telepresence.evaluate.driving import drawer, identity_kept, real_neutral, through_motion
@@ -25,7 +25,7 @@ from telepresence.evaluate.measure import Scored, Truth
 from telepresence.evaluate.options import PRIOR, Options
 from telepresence.evaluate.protocol import Shots, Split
 from telepresence.evaluate.report import Report, summarise
-from telepresence.evaluate.sheet import Block, Moment, draw_sheet, moments, write_blind, write_png
+from telepresence.evaluate.sheet import Block, Moment, draw_sheet, moments, mosaic, write_blind, write_png
 from telepresence.evaluate.tuning import learns_from_references, require_tuning, tune
 from telepresence.face.identity import difference
 from telepresence.face.matte import Matter
@@ -97,8 +97,9 @@ def evaluate(options: Options, say: Say) -> Report:
         for number, clip in enumerate(clips, 1):
             try:
                 _clip(run, clip, f"{number}/{len(clips)} {clip.name}")
-            except (MediaError, FaceError) as error:
+            except TelepresenceError as error:  # one clip's trouble must not cost the hours of the others
                 report.left_out.append({"clip": clip.name, "reason": str(error)})
+            _write_json(run)
         if not report.clips:
             raise InputError(f"--clips {options.clips}: no clip can be used: " + _reasons(report))
         _cross(run)
@@ -111,7 +112,7 @@ def _clip(run: _Run, clip: Clip, label: str) -> None:
     """All shots of one clip.
 
     Raises:
-        MediaError, FaceError: the clip, or the rest of its shots, cannot be used.
+        TelepresenceError: the clip, or the rest of its shots, cannot be used.
     """
     run.say(f"{label}: faces")
     footage = Footage(clip, run.options.landmarks)
@@ -135,8 +136,8 @@ def _clip(run: _Run, clip: Clip, label: str) -> None:
             if shots.tuned:
                 run.say(f"{label}: fine-tuning")
                 try:
-                    avatar, own = _tuned(run, footage, avatar, parts, shots, stack)
-                except TelepresenceError as error:  # one clip's trouble must not cost the hours of the others
+                    avatar, own = _tuned(run, footage, avatar, frames, parts, shots, stack)
+                except TelepresenceError as error:  # the clip's other shots are of use
                     run.report.left_out.append({"clip": clip.name, "shots": shots.key, "reason": str(error)})
                     continue
             row = _row(run, footage, shots, truths[shots.split], avatar, frames, own)
@@ -159,15 +160,30 @@ def _prior_size(options: Options) -> int:
 
 
 def _tuned(
-    run: _Run, footage: Footage, avatar: Avatar, parts: Split, shots: Shots, stack: ExitStack
+    run: _Run,
+    footage: Footage,
+    avatar: Avatar,
+    frames: list[int],
+    parts: Split,
+    shots: Shots,
+    stack: ExitStack,
 ) -> tuple[Avatar, dict[str, Engine]]:
-    """The avatar, and the engines that draw it: if `shots` say so with one of its own, which `stack` closes."""
+    """The avatar of these frames, and the engines that draw it: if `shots` say so one of its own, closed by `stack`."""
     size, options = run.options.size, run.options
     folder = Path(stack.enter_context(TemporaryDirectory())) / "own" if shots.whole else None
     learn = [] if shots.still else [i for i in parts.learn if footage.seen[i]]
     pictures = [picture for _, picture in footage.pictures(learn, size)]
     landmarks = [footage.landmarks(i, size) for i in learn]
-    tuned = tune(avatar, pictures, landmarks, engine=options.engine, minutes=options.minutes, whole=folder)
+    apart = [min(abs(i - frame) for frame in frames) / footage.fps for i in learn]
+    tuned = tune(
+        avatar,
+        pictures,
+        landmarks,
+        engine=options.engine,
+        minutes=options.minutes,
+        whole=folder,
+        from_reference_s=apart,
+    )
     if folder is None or tuned is avatar:
         return tuned, run.engines
     own = stack.enter_context(open_engine(folder, size, runtime=run.engines["engine"].runtime_name))
@@ -197,6 +213,7 @@ def _row(
     row: dict[str, Any] = {
         "clip": footage.clip.name,
         "identity": footage.clip.identity,
+        "held_out": footage.clip.held_out,
         "shots": shots.key,
         "references": len(frames),
         "references_used": min(len(frames), held),
@@ -209,7 +226,7 @@ def _row(
     if len(frames) > held:
         row["note"] = f"the engine holds {held} references, so {len(frames) - held} of those chosen were not used"
     run.report.clips.append(row)
-    _keep(run, shots, truth, row, [scaled(r.picture, truth.size) for r in avatar.references], scores)
+    _keep(run, shots, truth, row, avatar, scores)
     return row
 
 
@@ -218,7 +235,7 @@ def _keep(
     shots: Shots,
     truth: Truth,
     row: dict[str, Any],
-    references: list[NDArray[np.uint8]],
+    avatar: Avatar,
     scores: dict[str, Scored],
 ) -> None:
     for name, scored in scores.items():
@@ -229,9 +246,12 @@ def _keep(
     if run.options.sheet or run.options.blind:
         shown = [name for name in ("still", "prior", "engine") if name in (*run.engines, *_rivals(run))]
         found = moments(scores["engine"].ssim_face)
+        reference = scaled(avatar.references[0].picture, truth.size)
         block = Block(
             f"{row['clip']}, {shots.key}",
-            references,
+            reference,
+            mosaic([r.picture for r in avatar.references]),
+            len(avatar.references),
             [
                 Moment(
                     title,
@@ -253,8 +273,7 @@ def _rivals(run: _Run) -> tuple[str, str]:
 def _cross(run: _Run) -> None:
     """A handful of people driven by somebody else: the next one whose face is clearly another."""
     engine, kept = run.engines["engine"], run.kept
-    chosen = protocol.evenly([range(i, i + 1) for i in range(len(kept))], run.options.pairs)
-    for i in (r.start for r in chosen):
+    for i in protocol.evenly(range(len(kept)), run.options.pairs):
         target = kept[i]
         others = [k for k in kept[i + 1 :] + kept[:i] if k.clip.identity != target.clip.identity]
         if not others:
@@ -274,7 +293,7 @@ def _cross(run: _Run) -> None:
         run.report.cross.append(names | more | figures)
 
 
-def _summarise(run: _Run) -> None:
+def _summarise(run: _Run, *, fid: bool = True) -> None:
     for shots in run.shots:
         rows = [row for row in run.report.clips if row["shots"] == shots.key]
         if not rows:
@@ -282,7 +301,7 @@ def _summarise(run: _Run) -> None:
         summary = summarise(rows)
         if run.report.cross:
             summary["identity_kept"] = float(np.median([row["kept"] for row in run.report.cross]))
-        if run.learned.has("fid"):
+        if fid and run.learned.has("fid"):
             real = run.features[shots.key, "real"]
             summary["fid"] = frechet(run.features[shots.key, "engine"], real)
             for who in ("prior", "still"):
@@ -293,6 +312,13 @@ def _summarise(run: _Run) -> None:
             run.report.versions[name] = version(name)
         except PackageNotFoundError:
             continue
+
+
+def _write_json(run: _Run) -> None:
+    """What is known so far: hours of work must not be lost to a Ctrl-C. FID, which takes a while, comes at the end."""
+    if run.options.json:
+        _summarise(run, fid=False)
+        run.options.json.write_text(run.report.json(), "utf-8")
 
 
 def _write(run: _Run) -> None:

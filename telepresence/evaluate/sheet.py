@@ -37,8 +37,11 @@ class Block:
     """One clip on the sheet."""
 
     title: str
-    references: Sequence[Picture]
-    """The first is the one shown still."""
+    reference: Picture
+    """The first, which is the one shown still."""
+    mosaic: Picture
+    """All of them, small: at full size those of many clips would fill the memory."""
+    references: int
     moments: Sequence[Moment]
 
 
@@ -66,12 +69,12 @@ def draw_sheet(blocks: Sequence[Block]) -> Picture:
 
 def _rows(block: Block) -> list[Picture]:
     names = list(block.moments[0].drawn)
-    top = [_tile(block.references[0], block.title)] + [_tile(m.real, f"real, {m.title}") for m in block.moments]
+    top = [_tile(block.reference, block.title)] + [_tile(m.real, f"real, {m.title}") for m in block.moments]
     rows = [np.concatenate(top, 1)]
     for name in names:
         last = name == names[-1]
-        side = mosaic(block.references) if last else np.zeros((8, 8, 3), np.uint8)
-        tiles = [_tile(side, f"{len(block.references)} reference(s)" if last else "")]
+        side = block.mosaic if last else np.zeros((8, 8, 3), np.uint8)
+        tiles = [_tile(side, f"{block.references} reference(s)" if last else "")]
         tiles += [_tile(m.drawn[name], f"{name}, SSIM {m.ssim_face[name]:.2f}") for m in block.moments]
         rows.append(np.concatenate(tiles, 1))
     return rows

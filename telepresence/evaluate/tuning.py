@@ -37,16 +37,20 @@ def tune(
     engine: str,
     minutes: float,
     whole: Path | None = None,
+    from_reference_s: Sequence[float] | None = None,
 ) -> Avatar:
     """The avatar with tensors learned from pictures (S, S, 3) and their landmarks (478, 3), pixels of those.
 
-    `whole` is a new folder for an engine of the person's own; of engines that can be fine-tuned so.
+    `whole` is a new folder for an engine of the person's own; of engines that can be fine-tuned so. `from_reference_s`
+    is of each picture how many seconds it is from the nearest reference; of engines that learn from a video.
 
     Raises:
         InputError: torch, or the module, is missing.
     """
     import_module("telepresence.generator.start").settle()
     how: dict[str, Any] = {} if whole is None else {"whole": whole}
+    if from_reference_s is not None and not learns_from_references(engine):
+        how["from_reference_s"] = from_reference_s
     return _fine_tune(tuner(engine))(avatar, pictures, landmarks, engine=engine, minutes=minutes, **how)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from telepresence.avatar.enrol import enrol
+from telepresence.avatar.enrol import enrol, enrol_with_footage
 from telepresence.avatar.file import pack, unpack
 from telepresence.errors import FaceError, InputError, MediaError
 from telepresence.face.landmarks import LandmarkTracker, face_box
@@ -168,6 +168,16 @@ def test_a_clip_gives_one_framing_and_a_seen_background(tmp_path: Path) -> None:
         again = tracker(reference.picture)
     assert again is not None
     assert np.abs(again - reference.landmarks)[:, :2].mean() < 3
+
+
+def test_footage_knows_which_of_its_pictures_are_references(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", moving_portrait(12))
+    avatar, footage = enrol_with_footage([clip], name="Me", references=2)
+    assert footage is not None
+    own = [points for points, gap in zip(footage.landmarks, footage.from_reference_s, strict=True) if gap == 0]
+    assert len(own) == len(avatar.references)
+    assert all(any(np.array_equal(points, r.landmarks) for r in avatar.references) for points in own)
+    assert max(footage.from_reference_s) > 1 / 25
 
 
 def test_a_clip_without_a_face(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from telepresence.avatar.samples import sample_avatar
 from telepresence.errors import FaceError
 from telepresence.face.basis import default_basis
 from telepresence.face.identity import difference
-from telepresence.face.landmarks import face_box
+from telepresence.face.landmarks import detect_faces, face_box
 from telepresence.media import read_frames
 from tests.clips import on_canvas, portrait
 
@@ -92,6 +92,26 @@ def test_dark_glasses_are_refused(tmp_path: Path) -> None:
         )
     with pytest.raises(FaceError, match=r"a\.png: dark glasses.*where the eyes are seen"):
         read(saved(tmp_path / "a.png", picture), print)
+
+
+@pytest.mark.parametrize("colour", [(128, 128, 128), (235, 235, 235), (120, 170, 210), (20, 20, 20)])
+def test_a_covered_mouth_is_refused(tmp_path: Path, colour: tuple[int, int, int]) -> None:
+    covered = portrait()
+    face = detect_faces(covered)[0]
+    left, _, right, bottom = (round(v) for v in face_box(face))
+    grain = np.random.default_rng(0).normal(0, 6, (*covered.shape[:2], 1))
+    slab = np.clip(np.array(colour) + grain, 0, 255).astype(np.uint8)
+    part = slice(round(float(face[[4, 164], 1].mean())), bottom + 4), slice(left, right)
+    covered[part] = slab[part]
+    with pytest.raises(FaceError, match="covers the mouth; use one where"):
+        read(saved(tmp_path / "a.png", covered), print)
+
+
+def test_a_face_a_little_beyond_the_edge_is_used_and_said(tmp_path: Path) -> None:
+    lines: list[str] = []
+    bottom = face_box(detect_faces(portrait())[0])[3]
+    read(saved(tmp_path / "a.png", portrait()[: round(bottom) - 6]), lines.append)
+    assert any("a.png: the face reaches beyond the bottom edge" in line for line in lines)
 
 
 def test_a_grey_photo_among_coloured_ones_is_left_out(tmp_path: Path) -> None:

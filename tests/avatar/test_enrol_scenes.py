@@ -13,6 +13,7 @@ from telepresence.avatar.enrol import enrol
 from telepresence.avatar.samples import sample_avatar
 from telepresence.avatar.scenes import Candidate, clip_candidates
 from telepresence.errors import FaceError
+from telepresence.face.landmarks import detect_faces
 from telepresence.media import clip_info
 from tests.clips import moving_portrait, on_canvas, portrait, write_clip
 
@@ -82,6 +83,36 @@ def test_a_clip_in_which_a_smaller_face_is_followed_is_refused(tmp_path: Path, m
     monkeypatch.setattr(scenes, "detect_faces", lambda picture: [own * 2 - 600, own])
     with pytest.raises(FaceError, match=r"a\.mp4, at 0\.0 s: 2 faces; crop it"):
         candidates(tmp_path / "a.mp4", WIDE[:8])
+
+
+def test_of_a_two_shot_and_a_close_up_the_close_up_is_used_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faces(picture: Picture) -> list[Picture]:
+        found = detect_faces(picture)
+        own = found[0][:, :2].max(0) - found[0][:, :2].min(0)
+        return found * 2 if own[1] < 120 else found  # two alike in the wide part
+
+    monkeypatch.setattr(scenes, "detect_faces", faces)
+    found, lines = candidates(tmp_path / "a.mp4", [*WIDE[:12], *CLOSE])
+    assert {candidate.index for candidate in found} <= set(range(12, 42))
+    assert len(found) >= 25
+    assert "a.mp4, at 0.0 s: 2 faces of about the same size" in lines[0]
+
+
+def test_who_enters_later_is_noticed_and_who_leaves_again_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def faces(picture: Picture) -> list[Picture]:
+        asked.append(picture)
+        return detect_faces(picture)[:1] * (2 if len(asked) in (3, 4) else 1)
+
+    monkeypatch.setattr(scenes, "detect_faces", faces)
+    monkeypatch.setattr(scenes, "LEAST_APART", 5)
+    found, lines = candidates(tmp_path / "a.mp4", WIDE)
+    # Asked at 0, 5, 10, 15, 20 and 25: somebody came after 5 and had left at 20.
+    assert [candidate.index for candidate in found] == [*range(6), *range(20, 30)]
+    assert "references come from where only one is" in lines[0]
 
 
 def test_a_face_that_only_the_tracker_sees_is_no_reason_to_refuse(

@@ -31,12 +31,14 @@ def test_only_real_held_out_people_are_judged_on(tmp_path: Path) -> None:
     clips, left_out = find_clips(manifest(tmp_path, items()))
     assert [c.name for c in clips] == ["a"]
     assert [entry["clip"] for entry in left_out] == ["b"]
-    assert [c.name for c in find_clips(tmp_path, everyone=True)[0]] == ["a", "c"]
+    everyone, _ = find_clips(tmp_path, everyone=True)
+    assert [(c.name, c.held_out) for c in everyone] == [("a", True), ("c", False)]
 
 
 def test_named_people_and_clips_alone(tmp_path: Path) -> None:
     manifest(tmp_path, items())
-    assert [c.name for c in find_clips(tmp_path, only=["somebody trained on"])[0]] == ["c"]
+    seen, _ = find_clips(tmp_path, only=["somebody trained on"])
+    assert [(c.name, c.held_out) for c in seen] == [("c", False)]
     assert [c.name for c in find_clips(tmp_path, only=["a"])[0]] == ["a"]
     with pytest.raises(InputError, match="nobody"):
         find_clips(tmp_path, only=["nobody", "a"])
@@ -46,7 +48,7 @@ def test_without_a_manifest_every_video_is_somebody(tmp_path: Path) -> None:
     for name in ("two.mov", "one.mp4", "notes.txt"):
         (tmp_path / name).touch()
     clips, left_out = find_clips(tmp_path)
-    assert [(c.name, c.identity) for c in clips] == [("one", "one"), ("two", "two")]
+    assert [(c.name, c.identity, c.held_out) for c in clips] == [("one", "one", None), ("two", "two", None)]
     assert left_out == []
 
 

@@ -15,7 +15,7 @@ def row(clip: str, gap: float, prior: float, blinks: int, recall: float | None) 
     }  # fmt: skip
     return {
         "clip": clip, "identity": "somebody", "shots": "8", "references": 8, "references_used": 8, **figures,
-        "prior": figures | {"gap_closed": prior}, "still": figures | {"gap_closed": 0.0},
+        "prior": figures | {"gap_closed": prior, "blink_recall": 0.0}, "still": figures | {"gap_closed": 0.0},
     }  # fmt: skip
 
 
@@ -27,6 +27,7 @@ def test_a_summary_is_medians_over_the_clips_that_have_a_figure() -> None:
     assert summary["still"]["gap_closed"] == 0
     assert summary["blink_recall"] == pytest.approx(0.75)
     assert (summary["blinks"], summary["blinks_kept"], summary["faces_lost"]) == (6, 4, 3)
+    assert (summary["prior"]["blinks_kept"], summary["still"]["blinks_kept"]) == (0, 4)
     assert summary["beats_prior"] == 2
     assert (summary["clips"], summary["people"]) == (3, 1)
     assert summary["mouth_corr"] is None
@@ -34,12 +35,20 @@ def test_a_summary_is_medians_over_the_clips_that_have_a_figure() -> None:
 
 
 def test_the_json_is_strict_and_the_text_names_every_clip_and_what_is_missing() -> None:
-    rows = [row("first clip", 0.5, 0.4, 4, 0.5)]
+    rows = [row("first clip", 0.5, 0.4, 4, 0.5) | {"held_out": False}]
     left_out = [{"clip": "short one", "shots": "32", "reason": "too short"}]
     missing = [{"figure": "lpips", "put": "here", "what": "a graph"}]
     report = Report({"name": "live"}, {}, rows, {"8": summarise(rows)}, left_out=left_out, missing=missing)
     read = json.loads(report.json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert read["summary"]["8"]["gap_closed"] == 0.5
     assert read["clips"][0]["prior"]["gap_closed"] == 0.4
-    for expected in ("first clip", "short one shots 32: too short", "missing: lpips", "2/4"):
+    for expected in (
+        "first clip",
+        "short one shots 32: too short",
+        "missing: lpips",
+        "2/4",
+        "0/4",
+        "first clip*",
+        "* = training",
+    ):
         assert expected in report.text()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from telepresence.cli import main
 from telepresence.errors import InputError
+from telepresence.evaluate import run
+from telepresence.evaluate.clips import Clip
 from telepresence.evaluate.options import Options
 from telepresence.evaluate.run import evaluate
 from tests.clips import moving_portrait, write_clip
@@ -36,6 +39,7 @@ def test_a_folder_of_anybody_s_videos_end_to_end(wandering: Path, tmp_path: Path
     found = json.loads(out.read_text())
     (row,) = found["clips"]
     assert row["shots"] == "1"
+    assert row["held_out"] is None
     assert row["gap_closed"] > 0.3  # a head that only wanders is easy
     assert row["still"]["gap_closed"] == 0
     assert row["prior"]["gap_closed"] == row["gap_closed"]  # the engine is the prior
@@ -45,6 +49,30 @@ def test_a_folder_of_anybody_s_videos_end_to_end(wandering: Path, tmp_path: Path
     assert {entry["figure"] for entry in found["missing"]} == {"lpips", "csim", "fid"}
     assert np.asarray(Image.open(tmp_path / "sheet.png")).ndim == 3
     assert "wandering" in result.output
+
+
+def test_one_clip_s_trouble_costs_no_other_and_what_is_known_is_written_at_once(
+    wandering: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        shutil.copy(wandering / "wandering.mp4", tmp_path / f"{name}.mp4")
+    judge, out = run._clip, tmp_path / "figures.json"
+
+    def trouble(state: run._Run, clip: Clip, label: str) -> None:
+        if clip.name == "b":
+            raise InputError("landmarks of another clip")
+        if clip.name == "c":
+            raise KeyboardInterrupt
+        judge(state, clip, label)
+
+    monkeypatch.setattr(run, "_clip", trouble)
+    options = Options(tmp_path, engine="prior", shots="1", frames=20, landmarks=tmp_path / "lm", json=out)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(options, quiet)
+    found = json.loads(out.read_text())
+    assert [row["clip"] for row in found["clips"]] == ["a"]
+    assert found["summary"]["1"]["clips"] == 1
+    assert found["left_out"] == [{"clip": "b", "reason": "landmarks of another clip"}]
 
 
 def test_what_cannot_be_done_is_said_before_anything_is_read(wandering: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ GREY = {name: np.full((256, 256, 3), value, np.uint8) for name, value in (("prio
 def block() -> Block:
     real = np.full((256, 256, 3), 120, np.uint8)
     shown = [Moment(f"frame {i}", real, GREY, {"prior": 0.5, "engine": 0.6}) for i in range(4)]
-    return Block("somebody, 8", [real] * 8, shown)
+    return Block("somebody, 8", real, mosaic([real] * 8), 8, shown)
 
 
 def test_the_worst_frames_are_on_the_sheet() -> None:

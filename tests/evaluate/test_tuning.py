@@ -30,5 +30,6 @@ def test_fine_tuning_is_given_what_was_learned_from(monkeypatch: pytest.MonkeyPa
     avatar = sample_avatar()
     pictures = [np.zeros((256, 256, 3), np.uint8)] * 3
     landmarks = [avatar.references[0].landmarks] * 3
-    assert tuning.tune(avatar, pictures, landmarks, engine="live", minutes=2.0) is avatar
-    assert asked == {"engine": "live", "minutes": 2.0, "pictures": 3, "landmarks": 3}
+    apart = [0.0, 0.4, 0.8]
+    assert tuning.tune(avatar, pictures, landmarks, engine="live", minutes=2.0, from_reference_s=apart) is avatar
+    assert asked == {"engine": "live", "minutes": 2.0, "pictures": 3, "landmarks": 3, "from_reference_s": apart}
