@@ -59,8 +59,10 @@ def test_what_is_learned_is_computed_once_and_could_be_compiled(info: Any) -> No
     for count in SIZES:
         made = batched(single, count)
         assert problems(mixed(made).model) == []
-        for kind in ("Conv", "GridSample", "Resize"):
+        for kind in ("Conv", "GridSample"):
             assert kinds(made).count(kind) == kinds(single).count(kind)
+        # Enlarging the finished picture may stay one each.
+        assert kinds(made).count("Resize") <= kinds(single).count("Resize") + count - 1
 
 
 def kinds(model: onnx.ModelProto) -> list[str]:
