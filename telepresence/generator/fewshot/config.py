@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -12,6 +13,7 @@ from telepresence.errors import InputError
 
 SIZES: Final = (32, 64, 128, 256, 512)  # pixels
 MAX_CONFIG_BYTES: Final = 64 * 1024
+MAX_WORKERS: Final = 64
 
 T = TypeVar("T", "FewShotConfig", "FewShotTraining")
 
@@ -107,6 +109,12 @@ class FewShotTraining:
     def __post_init__(self) -> None:
         if not 1 <= self.people <= 1024 or not 1 <= self.targets <= 32 or not 1 <= self.judge_steps <= 8:
             raise InputError("give people of 1 to 1024, targets of 1 to 32, judge_steps of 1 to 8")
+        if not all(math.isfinite(value) and value >= 0 for value in astuple(self)):
+            raise InputError("give training values that are finite and not negative")
+        if self.warm_up < 1 or self.ema_samples < 1 or self.workers > MAX_WORKERS or self.momentum >= 1:
+            raise InputError(
+                f"give warm_up and ema_samples of 1 or more, workers of 0 to {MAX_WORKERS}, momentum below 1"
+            )
         if self.augment and self.match:
             raise InputError(
                 "match and augment exclude each other: warped pictures of a clip show other people, whose embeddings "

@@ -22,8 +22,9 @@ from telepresence.cli import main
 from telepresence.errors import EngineError, InputError
 from telepresence.face.motion import to_square
 from telepresence.generator.fewshot import finetune
+from telepresence.generator.fewshot.config import FewShotConfig
 from telepresence.generator.fewshot.finetune import EPOCHS, fine_tune
-from telepresence.generator.fewshot.network import Discriminator
+from telepresence.generator.fewshot.network import Discriminator, FewShot
 from telepresence.generator.fewshot.stored import JUDGE
 from telepresence.runtime.engine import Engine, open_engine
 from telepresence.runtime.info import read_info
@@ -207,3 +208,14 @@ def test_the_command_learns_from_a_photo(exported: Path, tmp_path: Path) -> None
     again = CliRunner().invoke(main, [*given, "--whole", str(tmp_path / "own")])
     assert again.exit_code == 2
     assert "new or empty folder" in again.stderr
+
+
+def test_networks_of_full_width_make_a_step(avatar: Avatar) -> None:
+    config = FewShotConfig(size=64)
+    network = FewShot(config, spectral=False).requires_grad_(False)
+    shots = finetune._stack(network, avatar.references[:1])
+    tuner = finetune._Tuner(network, avatar, shots, (Discriminator(config, 1, spectral=False), True), whole=True)
+    before = tuner.modulation.detach().clone()
+    tuner._step(torch.arange(1))
+    assert torch.isfinite(tuner.modulation).all()
+    assert not torch.equal(tuner.modulation, before)
