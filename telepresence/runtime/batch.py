@@ -9,8 +9,6 @@ a participant. No engine has to be exported anew. Needs onnx.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from telepresence.errors import EngineError
+from telepresence.runtime.machine import write_whole
 
 VERSION: Final = 1  # of what is made here
 SIZES: Final = (2, 4, 8)
@@ -47,11 +46,7 @@ def batched_file(path: Path, count: int, folder: Path) -> Path:
         target = folder / f"{path.stem}-{count}-{digest[:24]}.onnx"
         made = batched(onnx.load_from_string(data), count).SerializeToString(deterministic=True)
         if not target.exists() or target.read_bytes() != made:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=folder, prefix=target.name)
-            with os.fdopen(handle, "wb") as file:
-                file.write(made)
-            os.replace(name, target)
+            write_whole(target, made)
     except OSError as error:
         raise EngineError(f"{path.name} for {count} pictures cannot be written to {folder} ({error})") from error
     return target

@@ -6,11 +6,11 @@ engine, picture size and the runtimes' versions. The file is only a memory: dele
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from telepresence.errors import EngineError
-from telepresence.runtime.contract import Runtime
-from telepresence.runtime.machine import cores, cpu_model
+from telepresence.runtime.contract import Runtime, first_line
+from telepresence.runtime.machine import cores, cpu_model, write_whole
+
+logger = logging.getLogger(__name__)
 
 WARM_UP_RUNS: Final = 3
 ROUNDS: Final = 15  # measured pictures a runtime
@@ -93,8 +95,8 @@ class Chooser(Generic[L]):
         known = (*self.first, *self.runtimes, *self.extra)
         require_known(requested, known)
         wanted = next(runtime for runtime in known if runtime.name == requested)
-        if wanted.available() is None and not self.ready(wanted):
-            return replace(self._automatic(self.runtimes), later=wanted)
+        if _why_not(wanted) is None and not self._at_once(wanted):
+            return replace(self._with_gpu([runtime for runtime in self.first if runtime is not wanted]), later=wanted)
         loaded = self._try(wanted)
         if loaded is not None:
             return self._made(wanted, loaded, "asked for", {})
@@ -105,7 +107,7 @@ class Chooser(Generic[L]):
         for runtime in first:
             if not self._usable(runtime):
                 continue
-            if not self.ready(runtime):
+            if not self._at_once(runtime):
                 later = later or runtime
                 continue
             loaded = self._try(runtime)
@@ -166,14 +168,22 @@ class Chooser(Generic[L]):
                     times[runtime.name].append((self.clock() - begin) * 1e3)
         return {name: round(statistics.median(values), 3) for name, values in times.items()}
 
+    def _at_once(self, runtime: Runtime) -> bool:
+        """Whether a runtime can be loaded now; if asking fails, whoever prepares it later will say why."""
+        try:
+            return self.ready(runtime)
+        except Exception as error:
+            logger.debug("%s cannot say whether it is ready: %s", runtime.name, error)
+            return False
+
     def _usable(self, runtime: Runtime) -> bool:
-        why_not = runtime.available()
+        why_not = _why_not(runtime)
         if why_not is not None:
             self._warnings.append(f"{runtime.name} cannot be used: {why_not}")
         return why_not is None
 
     def _try(self, runtime: Runtime) -> L | None:
-        if runtime.available() is not None:
+        if _why_not(runtime) is not None:
             self._usable(runtime)
             return None
         try:
@@ -187,6 +197,14 @@ class Chooser(Generic[L]):
         where = "the GPU" if runtime in self.first else f"the CPU ({cpu_model()}, {cores()} cores)"
         reason = f"{runtime.name}{version} on {where}: {why}"
         return Choice(loaded, runtime.name, reason, tuple(self._warnings), measured)
+
+
+def _why_not(runtime: Runtime) -> str | None:
+    """See Runtime.available; a broken installation may raise what it likes."""
+    try:
+        return runtime.available()
+    except Exception as error:
+        return f"its installation is broken ({first_line(error)})"
 
 
 def require_known(requested: str | None, runtimes: Sequence[Runtime]) -> None:
@@ -222,14 +240,8 @@ def remember(memory: Path, key: str, measured: Mapping[str, float]) -> None:
     entries.pop(key, None)
     entries[key] = dict(measured)
     kept = dict(list(entries.items())[-MAX_ENTRIES:])
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=memory.parent, prefix=memory.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"version": _VERSION, "choices": kept}, file, indent=1)
-        os.replace(name, memory)  # two edges may start at once: each writes a whole file
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        write_whole(memory, json.dumps({"version": _VERSION, "choices": kept}, indent=1).encode())
 
 
 def _entries(memory: Path) -> dict[str, Any]:

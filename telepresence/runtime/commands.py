@@ -10,9 +10,11 @@ import click
 
 from telepresence.errors import EngineError
 from telepresence.runtime import verify
+from telepresence.runtime.batch import SIZES
 from telepresence.runtime.choose import require_known
 from telepresence.runtime.contract import Progress, Runtime
-from telepresence.runtime.info import EngineInfo, engine_folders, find_engine, read_info
+from telepresence.runtime.info import EngineInfo, cases
+from telepresence.runtime.many import batch_path
 from telepresence.runtime.report import every_runtime, write_bench
 from telepresence.runtime.tensorrt.runtime import TensorRt
 
@@ -37,15 +39,14 @@ def build_plans(
     why_not = runtime.available()
     if why_not is not None:
         raise EngineError(f"tensorrt cannot be used: {why_not}")
-    for info, size in _cases(names, sizes):
-        for kind in ("encode", "render"):
-            path = info.graph(kind, size)
+    for info, size in cases(names, sizes):
+        for what, path in _graphs(info, size):
             if runtime.ready(path):
-                yield f"{info.name} {path.stem}: there already"
+                yield f"{info.name} {what}: there already"
                 continue
-            with click.progressbar(length=STEPS, label=f"{info.name} {path.stem}") as bar:
+            with click.progressbar(length=STEPS, label=f"{info.name} {what}") as bar:
                 runtime.build(path, _advance(bar))
-            yield f"{info.name} {path.stem}: built"
+            yield f"{info.name} {what}: built"
 
 
 def verify_engines(
@@ -59,7 +60,7 @@ def verify_engines(
         json_out: a file to write the findings to.
 
     Returns:
-        What to print, and whether everything is as it should be.
+        What to print, and whether everything is as it should be: nothing differs, and nothing that is here fails.
 
     Raises:
         EngineError: no such engine, size or runtime.
@@ -68,34 +69,38 @@ def verify_engines(
     runtimes = every_runtime()
     for name in only:
         require_known(name, runtimes)
-    found: dict[str, list[verify.Finding] | str] = {}
-    for info, size in _cases(names, sizes):
+    found: dict[str, verify.Found] = {}
+    for info, size in cases(names, sizes):
         for runtime in runtimes:
             if not only or runtime.name in only:
                 found[f"{info.name} {size} {runtime.name}"] = _verified(info, size, runtime)
     if json_out is not None:
         write_bench({"findings": verify.as_rows(found)}, json_out)
-    fine = all(
-        not only if isinstance(result, str) else all(finding.ok for finding in result) for result in found.values()
-    )
-    return verify.text(found), fine
+    return verify.text(found), all(_fine(result, bool(only)) for result in found.values())
 
 
-def _verified(info: EngineInfo, size: int, runtime: Runtime) -> list[verify.Finding] | str:
+def _fine(result: verify.Found, asked_for: bool) -> bool:
+    if isinstance(result, str):
+        return not asked_for
+    return not isinstance(result, EngineError) and all(finding.ok for finding in result)
+
+
+def _verified(info: EngineInfo, size: int, runtime: Runtime) -> verify.Found:
     why_not = runtime.available()
     if why_not is not None:
         return why_not
     try:
         return verify.verify(info, size, runtime)
     except EngineError as error:
-        return str(error)
+        return error
 
 
-def _cases(names: Sequence[str], sizes: Sequence[int]) -> Iterator[tuple[EngineInfo, int]]:
-    infos = [find_engine(name) for name in names] or [read_info(folder) for folder in engine_folders()]
-    for info in infos:
-        for size in sizes or info.sizes:
-            yield info, size
+def _graphs(info: EngineInfo, size: int) -> Iterator[tuple[str, Path]]:
+    """All that a call may want to have compiled: what it is called, and its file."""
+    for kind in ("encode", "render"):
+        yield f"{kind}-{size}", info.graph(kind, size)
+    for count in SIZES:
+        yield f"render-{size} for {count}", batch_path(info, size, count)
 
 
 def _advance(bar: Any) -> Progress:

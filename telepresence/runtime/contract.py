@@ -67,6 +67,7 @@ class Session(Protocol):
 
         Raises:
             EngineError: no such input, or the wrong shape, dtype or memory order.
+            RuntimeLostError: the runtime could not take it; another one may do better.
         """
 
     def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -181,14 +182,23 @@ class BufferedSession(ABC):
             spec.check(name, array)
         own = self._own.get(name)
         if own is None:
-            own = self._own[name] = self._allocate(spec)
+            try:
+                own = self._own[name] = self._allocate(spec)
+            except Exception as error:
+                raise self._lost(name, error) from error
         np.copyto(own, array)
         self._attach(name, own)
 
     def _attach(self, name: str, array: Array) -> None:
         if self._attached.get(name) is not array:
-            self._attach_input(name, array)
+            try:
+                self._attach_input(name, array)
+            except Exception as error:  # of a GPU: no memory, or it went away
+                raise self._lost(name, error) from error
             self._attached[name] = array
+
+    def _lost(self, name: str, error: Exception) -> RuntimeLostError:
+        return RuntimeLostError(f"{self._label} failed while taking {name!r}: {first_line(error)}")
 
     def _spec(self, name: str) -> TensorSpec:
         try:

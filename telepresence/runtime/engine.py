@@ -111,7 +111,7 @@ class Engine:
 
     def _personalise(self, avatar: Avatar, tensors: dict[str, Array], used: int) -> tuple[str, ...]:
         """Put an avatar's own tensors in the place of encoded ones. What does not fit is left out, and said."""
-        data = avatar.personal.get(self.info.digest)
+        data = avatar.personal.get(self.info.tuning) or avatar.personal.get(self.info.digest)
         if data is None:
             if not avatar.personal:
                 return ()
@@ -228,7 +228,7 @@ def runtimes() -> tuple[list[Runtime], list[Runtime]]:
     """Those that are chosen from by themselves by measuring, and those that only a name brings in."""
     ordinary: list[Runtime] = [OpenVino(), OnnxRuntime()]
     ordinary += [runtime for provider in PROVIDERS if (runtime := OnnxRuntime(provider)).available() is None]
-    extra: list[Runtime] = [OpenVino("bfloat16"), Torch("cpu")]
+    extra: list[Runtime] = [Torch("cpu")]
     return ordinary, extra if nvidia_driver() is not None else [*extra, TensorRt(), Torch()]
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ MAX_TOML_BYTES: Final = 65_536
 MAX_GRAPH_BYTES: Final = 256 * 1024 * 1024
 MAX_REFERENCES: Final = 32  # as many as an avatar has
 SIZE_RANGE: Final = (32, 1024)  # pixels, side of the picture
+TUNED_SIZE: Final = 256  # pixels
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FILE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # no folders: an engine names nothing outside its own
@@ -56,6 +57,17 @@ class EngineInfo:
     folder: Path
     digest: str
     """SHA-256 of engine.toml, which names every file's: it identifies the whole engine."""
+
+    @property
+    def tuning(self) -> str:
+        """What fine-tuning depends on, SHA-256: the graphs of one size, whose weights the others share.
+
+        It is the size that tuning is judged in, `TUNED_SIZE`, or the smallest where there is no such. Adding a size to
+        an engine leaves it as it is, and so everybody's fine-tuning good.
+        """
+        size = TUNED_SIZE if TUNED_SIZE in self.sizes else min(self.sizes)
+        lines = [f"{kind} {self.files[f'{kind}-{size}.onnx']}\n" for kind in ("encode", "render")]
+        return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -134,6 +146,23 @@ def list_engines() -> list[EngineInfo]:
         EngineError: one of them is damaged.
     """
     return [read_info(folder) for folder in engine_folders()]
+
+
+def cases(names: Sequence[str | Path], sizes: Sequence[int]) -> list[tuple[EngineInfo, int]]:
+    """What a command is for: engines (none: all shipped ones that have a size) and sizes (none: all that each has).
+
+    Raises:
+        EngineError: no such engine, an engine that was named lacks a size, or none has it.
+    """
+    infos = [find_engine(name) for name in names] or list_engines()
+    found = [(info, size) for info in infos for size in sizes or info.sizes if names or size in info.sizes]
+    for info, size in found:
+        if size not in info.sizes:
+            have = ", ".join(str(s) for s in info.sizes)
+            raise EngineError(f"engine {info.name!r} draws no pictures of size {size}; choose one of: {have}")
+    if not found:
+        raise EngineError("no engine has that size; see: telepresence engines list")
+    return found
 
 
 def engine_folders() -> list[Path]:

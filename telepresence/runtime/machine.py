@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import sys
+import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
+from typing import Final
+
+_STALE_S: Final = 3600.0  # a part that has not grown for so long belongs to nobody
 
 
 def cores() -> int:
@@ -56,6 +62,28 @@ def package_version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def write_whole(path: Path, *parts: bytes) -> None:
+    """Write a file of this user's own, whole or not at all; its folder is made. What killed writers left is removed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in path.parent.glob(".*.part"):
+        with contextlib.suppress(OSError):  # another process may have removed it
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                left.unlink()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(parts)
+        os.replace(name, path)  # two processes may write at once: each a whole file
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
 
 
 def cache_folder() -> Path:

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import json
-import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-
-from telepresence import __version__
 from telepresence.errors import EngineError, InputError
-from telepresence.face.basis import default_basis
-from telepresence.runtime.choose import require_known
-from telepresence.runtime.contract import Array, Compiling, Runtime
-from telepresence.runtime.count import Cost, cost
+from telepresence.runtime.contract import Runtime
 from telepresence.runtime.engine import accelerated, runtimes
-from telepresence.runtime.graphs import EncodeInput, Graphs
-from telepresence.runtime.info import EngineInfo, engine_folders, find_engine, read_info
-from telepresence.runtime.machine import cores, cpu_model, default_threads
-from telepresence.runtime.speed import Speed, cpu_speed
-
-WARM_UP_PICTURES: Final = 5
-ENCODINGS: Final = 5
-MAX_ROW_S: Final = 4.0  # a slow runtime draws fewer pictures
-MIN_PICTURES: Final = 10
+from telepresence.runtime.info import engine_folders, read_info
 
 
 def list_engines_text() -> str:
@@ -61,63 +42,14 @@ def every_runtime() -> list[Runtime]:
     return [*accelerated(), *ordinary, *extra]
 
 
-def bench(
-    names: Sequence[str | Path],
-    sizes: Sequence[int] | None = None,
-    *,
-    threads: Sequence[int] | None = None,
-    only: Sequence[str] = (),
-    pictures: int = 100,
-    say: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
-    """Measure engines in every runtime on pictures of nobody, the runtimes of one engine and size taking turns.
-
-    Args:
-        names: as in `open_engine`; none for all shipped ones.
-        sizes: sides of the pictures, pixels; None for all that an engine has.
-        threads: thread counts to try; None for what a call uses.
-        only: names of runtimes; none for all but `torch-cpu`, which is slow and whose threads disturb the others.
-        pictures: how many are measured for each row, unless it takes too long.
-        say: gets a line before each engine and size.
-
-    Returns:
-        A JSON-ready table: machine, versions, date, and `rows`, one for each engine, size, runtime and thread count:
-        render_ms_median, render_ms_p95, gmacs, params_m and more (docs/engines.md), or error.
-
-    Raises:
-        EngineError: there is no such engine, size or runtime, or an engine is damaged.
-    """
-    for name in only:
-        require_known(name, every_runtime())
-    chosen = [runtime for runtime in every_runtime() if (runtime.name in only if only else runtime.name != "torch-cpu")]
-    counts = tuple(threads or [default_threads()])
-    speeds = {count: cpu_speed(count) for count in counts}
-    rows: list[dict[str, Any]] = []
-    infos = [find_engine(name) for name in names] or [read_info(folder) for folder in engine_folders()]
-    for info in infos:
-        for size in sizes or info.sizes:
-            say(f"{info.name} at {size}")
-            rows += _rows(info, size, speeds, chosen, pictures)
-    return {
-        "cpu": cpu_model(),
-        "cores": cores(),
-        "measured": {str(count): {"gflops": s.gflops, "gbytes_per_s": s.gbytes} for count, s in speeds.items()},
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "telepresence": __version__,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rows": rows,
-    }
-
-
 def bench_text(figures: Mapping[str, Any]) -> str:
     """What `bench` measured, as a table to read."""
     lines = [f"{figures['cpu']}, {figures['cores']} cores, {figures['date']}"]
     for count, speed in figures["measured"].items():
         lines.append(f"{count} thread(s): {speed['gflops']} GFLOP/s float32, {speed['gbytes_per_s']} GB/s")
     lines.append(
-        f"{'engine':8} {'size':>4} {'runtime':14} {'threads':>7} {'load':>6} {'encode':>7} {'change':>6} {'render':>7} "
-        f"{'p95':>7} {'floor':>6} {'Gmac':>5} {'Mpar':>5} {'MB':>5}   times in ms"
+        f"{'engine':8} {'size':>4} {'runtime':14} {'threads':>7} {'load':>6} {'encode':>7} {'p95':>7} {'change':>6} "
+        f"{'p95':>6} {'render':>7} {'p95':>7} {'floor':>6} {'Gmac':>5} {'Mpar':>5} {'MB':>5}   times in ms"
     )
     for row in figures["rows"]:
         head = f"{row['engine']:8} {row['size']:4} {row['runtime']:14} {row['threads']:7}"
@@ -129,10 +61,21 @@ def bench_text(figures: Mapping[str, Any]) -> str:
             for key, width in (("floor_ms", "6.1f"), ("gmacs", "5.2f"), ("params_m", "5.2f"), ("moved_mb", "5.0f"))
         ]
         lines.append(
-            f"{head} {row['load_ms']:6.0f} {row['encode_ms_median']:7.1f} {row['change_ms_median']:6.2f} "
-            f"{row['render_ms_median']:7.2f} {row['render_ms_p95']:7.2f} {' '.join(counted)}"
+            f"{head} {row['load_ms']:6.0f} {row['encode_ms_median']:7.1f} {row['encode_ms_p95']:7.1f} "
+            f"{row['change_ms_median']:6.2f} {row['change_ms_p95']:6.2f} {row['render_ms_median']:7.2f} "
+            f"{row['render_ms_p95']:7.2f} {' '.join(counted)}"
         )
+        lines += [_batch_text(count, batch) for count, batch in row.get("batches", {}).items()]
     return "\n".join(lines)
+
+
+def _batch_text(count: str, batch: Mapping[str, Any]) -> str:
+    if "error" in batch:
+        return f"{'':14}{count} in one call: {batch['error']}"
+    return (
+        f"{'':14}{count} in one call: {batch['render_ms_median']:.2f}, p95 {batch['render_ms_p95']:.2f}; "
+        f"{batch['throughput']:.1f} times as many pictures as one by one"
+    )
 
 
 def write_bench(figures: Mapping[str, Any], path: Path) -> None:
@@ -145,150 +88,3 @@ def write_bench(figures: Mapping[str, Any], path: Path) -> None:
         path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another place for --json") from error
-
-
-@dataclass(slots=True)
-class _Running:
-    """An engine in one runtime, being measured."""
-
-    row: dict[str, Any]
-    graphs: Graphs
-    tensors: tuple[Mapping[str, Array], Mapping[str, Array]]
-    """Of two avatars."""
-    times: list[float] = field(default_factory=list)
-    changes: list[float] = field(default_factory=list)
-    spent_s: float = 0.0
-
-
-def _rows(
-    info: EngineInfo, size: int, speeds: Mapping[int, Speed], chosen: Sequence[Runtime], pictures: int
-) -> list[dict[str, Any]]:
-    graphs = {kind: info.graph(kind, size) for kind in ("encode", "render")}
-    costs = _costs(graphs)
-    rows: list[dict[str, Any]] = []
-    running: list[_Running] = []
-    for runtime in chosen:
-        for count, speed in speeds.items():
-            on_gpu = runtime.name in {other.name for other in accelerated()}
-            if on_gpu and count != next(iter(speeds)):
-                continue  # its threads are the GPU's
-            row: dict[str, Any] = {
-                "engine": info.name,
-                "engine_version": info.version,
-                "engine_digest": info.digest,
-                "size": size,
-                "runtime": runtime.name,
-                "version": runtime.version,
-                "threads": count,
-            } | _counted(costs, None if on_gpu else speed)
-            rows.append(row)
-            started = _start(info, size, runtime, count, row)
-            if started is not None:
-                running.append(started)
-    _measure(running, pictures)
-    return rows
-
-
-def _costs(graphs: Mapping[str, Path]) -> tuple[Cost, Cost] | None:
-    """Of encode and of render; None where onnx is not installed."""
-    try:
-        import onnx
-    except ImportError:
-        return None
-    return cost(onnx.load(str(graphs["encode"]))), cost(onnx.load(str(graphs["render"])))
-
-
-def _counted(costs: tuple[Cost, Cost] | None, speed: Speed | None) -> dict[str, Any]:
-    if costs is None:
-        return dict.fromkeys(("gmacs", "encode_gmacs", "params_m", "moved_mb", "floor_ms"))
-    encode, render = costs
-    return {
-        "gmacs": round(render.macs / 1e9, 4),
-        "encode_gmacs": round(encode.macs / 1e9, 4),
-        "params_m": round((encode.parameters + render.parameters) / 1e6, 4),
-        "moved_mb": round(render.moved_bytes / 1e6, 2),
-        "floor_ms": None if speed is None else round(speed.floor_ms(render.macs, render.moved_bytes), 3),
-    }
-
-
-def _start(info: EngineInfo, size: int, runtime: Runtime, count: int, row: dict[str, Any]) -> _Running | None:
-    """Load and encode; None, and `row` says why, if that is not possible."""
-    try:
-        why_not = runtime.available()
-        if why_not is not None:
-            raise EngineError(why_not)
-        if isinstance(runtime, Compiling):
-            begin = time.perf_counter()
-            for kind in ("encode", "render"):
-                runtime.build(info.graph(kind, size))
-            row["build_s"] = round(time.perf_counter() - begin, 1)
-        begin = time.perf_counter()
-        graphs = Graphs(info, size, runtime, count)
-        row["load_ms"] = round((time.perf_counter() - begin) * 1e3, 1)
-    except EngineError as error:
-        row["error"] = str(error)
-        return None
-    try:
-        tensors = (_nobody(graphs, 0), _nobody(graphs, 1))
-        begin = time.perf_counter()
-        graphs.render(tensors[0], _POINTS)
-        row["first_picture_ms"] = round((time.perf_counter() - begin) * 1e3, 1)
-        row |= _statistics("encode_ms", [_timed(lambda: _nobody(graphs, 0, 1)) for _ in range(ENCODINGS)])
-    except EngineError as error:
-        row["error"] = str(error)
-        graphs.close()
-        return None
-    return _Running(row, graphs, tensors)
-
-
-_POINTS: Final = default_basis().mean * np.float32(0.4)
-
-
-def _nobody(graphs: Graphs, seed: int, references: int = 2) -> Mapping[str, Array]:
-    rng = np.random.default_rng(seed)
-    picture = rng.integers(0, 256, (graphs.size, graphs.size, 3), np.uint8)
-    return graphs.tensors([EncodeInput(picture, picture[..., 0], _POINTS)] * references, picture)
-
-
-def _measure(running: Sequence[_Running], pictures: int) -> None:
-    """Fill the rows in and close the graphs; interleaved, so that a busy moment hits all alike."""
-    for turn in range(WARM_UP_PICTURES + pictures):
-        for one in running:
-            if "error" in one.row or (len(one.times) >= MIN_PICTURES and one.spent_s > MAX_ROW_S):
-                continue
-            try:
-                taken = _timed(lambda one=one: one.graphs.render(one.tensors[0], _POINTS))  # type: ignore[misc]
-            except EngineError as error:
-                one.row["error"] = str(error)
-                continue
-            one.spent_s += taken / 1e3
-            if turn >= WARM_UP_PICTURES:
-                one.times.append(taken)
-    for one in running:
-        if "error" not in one.row:
-            one.row["pictures"] = len(one.times)
-            one.row |= _statistics("render_ms", one.times)
-            _measure_changes(one)
-        one.graphs.close()
-
-
-def _measure_changes(one: _Running) -> None:
-    """What it costs more to draw another avatar than the one before."""
-    for turn in range(6):
-        taken = _timed(lambda turn=turn: one.graphs.render(one.tensors[turn % 2], _POINTS))  # type: ignore[misc]
-        if turn >= 2:
-            one.changes.append(max(0.0, taken - one.row["render_ms_median"]))
-    one.row |= _statistics("change_ms", one.changes)
-
-
-def _timed(work: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    work()
-    return (time.perf_counter() - begin) * 1e3
-
-
-def _statistics(name: str, times: Sequence[float]) -> dict[str, float]:
-    return {
-        f"{name}_median": round(statistics.median(times), 3),
-        f"{name}_p95": round(sorted(times)[min(len(times) - 1, int(0.95 * len(times)))], 3),
-    }

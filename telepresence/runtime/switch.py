@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from telepresence.errors import EngineError, RuntimeLostError
 from telepresence.runtime import golden
-from telepresence.runtime.contract import Array, Compiling, Runtime
+from telepresence.runtime.background import CLOSE_S, Background
+from telepresence.runtime.contract import Array, Compiling, Progress, Runtime, first_line
 from telepresence.runtime.graphs import EncodeInput, Graphs
 from telepresence.runtime.info import EngineInfo
 from telepresence.runtime.many import Many, Pair, batches
@@ -27,8 +28,7 @@ from telepresence.runtime.many import Many, Pair, batches
 logger = logging.getLogger(__name__)
 
 WARM_UP_PICTURES: Final = 3
-MIN_PSNR: Final = 35.0  # dB against the golden pictures; a runtime that draws something else does not take over
-CLOSE_S: Final = 5.0  # longest wait for work in the background when the engine is closed
+SHARE_SAID: Final = 0.2  # of a build: how much has to be done before it is said again
 
 Load = Callable[[Runtime], Graphs]
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Switch:
     """Runtimes that failed, and what they said."""
     _changing: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
-    _worker: threading.Thread | None = None
+    _background: Background = field(default_factory=Background)
     _many: Many | None = None
     _last: tuple[Mapping[str, Array], NDArray[np.float32]] | None = None
 
@@ -78,23 +78,26 @@ class Switch:
 
     def render_many(self, pairs: Sequence[Pair]) -> list[NDArray[np.uint8]]:
         """Draw several participants; in one call where the runtime gains by it, once that has been prepared."""
-        graphs = self.current
-        if len(pairs) > 1 and batches(graphs.runtime):
+        many = self._several() if len(pairs) > 1 else None
+        if many is not None:
             try:
-                pictures = self._many_of(graphs).render(pairs)
+                pictures = many.render(pairs)
             except RuntimeLostError as error:
-                self._replace(graphs, error)
+                self._replace(many.graphs, error)
             else:
                 if pictures is not None:
                     return pictures
-        return [self.render(*pair).copy() for pair in pairs]
+        alone = [self.render(*pair).copy() for pair in pairs]
+        if many is not None and many.graphs is self.current:
+            many.missed(pairs, alone)
+        return alone
 
-    def _many_of(self, graphs: Graphs) -> Many:
-        if self._many is None or self._many.graphs is not graphs:
-            if self._many is not None:
-                self._many.close()
-            self._many = Many(graphs, lambda work: self._in_background(work), self.say)
-        return self._many
+    def _several(self) -> Many | None:
+        """What draws several in a call with the runtime that draws now; None where nothing is gained by it."""
+        with self._changing:
+            if self._many is None and batches(self.current.runtime):
+                self._many = Many(self.current, self._background.do, self.say)
+            return self._many
 
     def trial(self) -> None:
         """See Graphs.trial."""
@@ -107,17 +110,17 @@ class Switch:
     def close(self) -> None:
         """Free everything, after a picture in progress is done."""
         self._stop.set()
-        worker = self._worker
-        if worker is not None and worker is not threading.current_thread():
-            worker.join(CLOSE_S)
-        if self._many is not None:
-            self._many.close()
+        self._background.close()
+        with self._changing:
+            many, self._many = self._many, None
+        if many is not None:
+            many.close()
         self.current.close()
         self._last = None
 
     def improve(self, runtime: Runtime) -> None:
         """Compile and load another runtime in the background, and change over to it when it is ready."""
-        self._in_background(lambda: self._try_all([runtime]))
+        self._background.do(lambda: self._try_all([runtime]))
 
     def change_to(self, runtime: Runtime) -> None:
         """Load another runtime, warm it up on what is being drawn, and change over to it. Blocks; draws meanwhile.
@@ -136,6 +139,9 @@ class Switch:
                 graphs.close()
                 return
             before, self.current = self.current, graphs
+            many, self._many = self._many, None
+        if many is not None:
+            many.close()
         before.close()  # waits for a picture in progress
         self.say(f"pictures are drawn by {_named(runtime)} from now on")
 
@@ -161,29 +167,39 @@ class Switch:
             if graphs is None:
                 raise error
             self.current = graphs
+            many, self._many = self._many, None
             if self._stop.is_set():  # closed meanwhile, by who saw only the failed ones
                 graphs.close()
         self.say(f"{error}; pictures are drawn by {_named(graphs.runtime)} from now on")
-        _close_quietly(failed)
-        better = [
-            runtime for runtime in self.preferred if runtime.name not in self.broken and runtime.available() is None
-        ]
+        freeing = self._background.free(failed, many)
+        better = [runtime for runtime in self.preferred if self._may_be_used(runtime)]
         if better and better[0].name != graphs.runtime.name:
-            self._in_background(lambda: self._try_all(better))
+            # what failed may have taken the memory that the next one needs
+            self._background.do(lambda: freeing.join(CLOSE_S))
+            self._background.do(lambda: self._try_all(better))
+
+    def _may_be_used(self, runtime: Runtime) -> bool:
+        try:
+            return runtime.name not in self.broken and runtime.available() is None
+        except Exception as error:  # a broken installation; the call goes on with another one
+            self.broken[runtime.name] = first_line(error)
+            return False
 
     def _stand_in(self) -> Graphs | None:
         for runtime in self.stand_ins:
-            if runtime.name in self.broken or runtime.available() is not None:
+            if not self._may_be_used(runtime):
                 continue
             try:
                 return self.load(runtime)
-            except EngineError as error:
-                self.broken[runtime.name] = str(error)
+            except Exception as error:  # in mid-call nothing but the next one helps
+                self.broken[runtime.name] = first_line(error)
         return None
 
     def _try_all(self, runtimes: Sequence[Runtime]) -> None:
         for runtime in runtimes:
-            if self._stop.is_set() or runtime.name in (*self.broken, self.current.runtime.name):
+            if self._stop.is_set() or runtime.name == self.current.runtime.name:
+                return  # what draws now is better than those that follow
+            if runtime.name in self.broken:
                 continue
             try:
                 self._compile(runtime)
@@ -201,13 +217,26 @@ class Switch:
         if not isinstance(runtime, Compiling):
             return
         for kind in ("encode", "render"):
-            runtime.build(self.info.graph(kind, self.size), lambda share, what: not self._stop.is_set())
+            path = self.info.graph(kind, self.size)
+            runtime.build(path, self._progress(f"{runtime.name} compiles {path.stem}"))
+
+    def _progress(self, title: str) -> Progress:
+        said = 0.0
+
+        def progress(share: float, what: str) -> bool:
+            nonlocal said
+            if share >= said + SHARE_SAID:
+                said = share
+                self.say(f"{title}: {share:4.0%}")
+            return not self._stop.is_set()
+
+        return progress
 
     def _warm_up(self, graphs: Graphs) -> None:
         golden_file = self.info.folder / f"golden-{self.size}.npz"
         if golden_file.exists():
             psnr = golden.check(graphs, golden_file).psnr
-            if psnr < MIN_PSNR:
+            if psnr < golden.MIN_PSNR:
                 raise EngineError(
                     f"its pictures are not those of the engine ({psnr:.0f} dB); examine it with: telepresence engines "
                     f"verify {self.info.name} --runtime {graphs.runtime.name}"
@@ -219,12 +248,6 @@ class Switch:
             graphs.render(*last)
         graphs.forget_trial()
 
-    def _in_background(self, work: Callable[[], None]) -> None:
-        if self._stop.is_set() or (self._worker is not None and self._worker.is_alive()):
-            return
-        self._worker = threading.Thread(target=work, name="runtime", daemon=True)
-        self._worker.start()
-
 
 def compiled(runtime: Runtime, paths: Iterable[Path]) -> bool:
     """Whether a runtime can load graphs at once, without compiling them first."""
@@ -233,10 +256,3 @@ def compiled(runtime: Runtime, paths: Iterable[Path]) -> bool:
 
 def _named(runtime: Runtime) -> str:
     return f"{runtime.name} {runtime.version}" if runtime.version else runtime.name
-
-
-def _close_quietly(graphs: Graphs) -> None:
-    try:
-        graphs.close()
-    except Exception as error:  # what a lost GPU says when its memory is freed helps nobody
-        logger.debug("a failed runtime could not be closed: %s", error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -54,6 +55,7 @@ class FakeCuda:
         self.freed: set[int] = set()
         self.recording: dict[int, list[Callable[[], None]]] = {}
         self.streams = 0
+        self.graphs = 0  # recorded, and not destroyed yet
 
     def queue(self, stream: int, work: Callable[[], None]) -> None:
         if stream in self.recording:
@@ -85,6 +87,9 @@ class FakeCuda:
 
     def cudaGetErrorString(self, error: int) -> tuple[Any, ...]:
         return CudaError.cudaSuccess, b"an illegal memory access was encountered"
+
+    def cudaGetLastError(self) -> tuple[Any, ...]:
+        return self._result("cudaGetLastError")
 
     def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
         self.streams += 1
@@ -125,16 +130,21 @@ class FakeCuda:
         return self._result("cudaMemcpyAsync")
 
     def cudaStreamBeginCapture(self, stream: int, mode: _Mode) -> tuple[Any, ...]:
-        self.recording[stream] = []
-        return self._result("cudaStreamBeginCapture")
+        result = self._result("cudaStreamBeginCapture")
+        if result[0] == 0:
+            self.recording[stream] = []
+        return result
 
     def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:
-        return self._result("cudaStreamEndCapture", self.recording.pop(stream, []))
+        result = self._result("cudaStreamEndCapture", self.recording.pop(stream, []))
+        self.graphs += result[0] == 0
+        return result
 
     def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:
         return self._result("cudaGraphInstantiate", list(graph))
 
     def cudaGraphDestroy(self, graph: Any) -> tuple[Any, ...]:
+        self.graphs -= 1
         return self._result("cudaGraphDestroy")
 
     def cudaGraphExecDestroy(self, graphExec: Any) -> tuple[Any, ...]:
@@ -194,6 +204,7 @@ def _classes(trt: FakeTensorRt) -> dict[str, Any]:
 
     class BuilderFlag(enum.IntEnum):
         TF32 = 6
+        VERSION_COMPATIBLE = 12 if v11 else 13
 
     class MemoryPoolType(enum.IntEnum):
         WORKSPACE = 0
@@ -230,6 +241,9 @@ def _classes(trt: FakeTensorRt) -> dict[str, Any]:
         def clear_flag(self, flag: Any) -> None:
             self.flags.discard(flag)
 
+        def set_flag(self, flag: Any) -> None:
+            self.flags.add(flag)
+
         def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
             self.pools[pool] = pool_size
 
@@ -240,6 +254,10 @@ def _classes(trt: FakeTensorRt) -> dict[str, Any]:
             self.cache = cache
             return not cache.data.startswith(b"foreign")
 
+    class Network:
+        parser: Any = None  # who owns the weights, weakly
+        model = b""
+
     class Builder:
         def __init__(self, logger: Any) -> None:
             if trt.fails("builder", logger) and "factory" in trt.broken["builder"]:
@@ -248,7 +266,7 @@ def _classes(trt: FakeTensorRt) -> dict[str, Any]:
 
         def create_network(self, flags: int = 0) -> Any:
             assert flags == 1 << int(NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-            return SimpleNamespace(model=b"")
+            return Network()
 
         def create_builder_config(self) -> Any:
             trt.configs.append(IBuilderConfig())
@@ -256,6 +274,7 @@ def _classes(trt: FakeTensorRt) -> dict[str, Any]:
 
         def build_serialized_network(self, network: Any, config: Any) -> Any:
             trt.builds += 1
+            assert network.parser() is not None, "here the real one reads weights that were freed"
             if trt.fails("build", self.logger):
                 return None
             monitor = config.progress_monitor
@@ -268,7 +287,9 @@ def _classes(trt: FakeTensorRt) -> dict[str, Any]:
                 monitor.phase_finish("Tactics")
                 monitor.step_complete("Building", 0)
                 monitor.phase_finish("Building")
-            return memoryview(PLAN + trt.__version__.encode() + b"\n" + network.model)
+            several = BuilderFlag.VERSION_COMPATIBLE in config.flags
+            version = f"{trt.__version__.partition('.')[0]} with host code" if several else trt.__version__
+            return memoryview(PLAN + version.encode() + b"\n" + network.model)
 
     class ParserError:
         def __init__(self, text: str) -> None:
@@ -286,7 +307,7 @@ def _classes(trt: FakeTensorRt) -> dict[str, Any]:
             if "parse" in trt.broken:
                 self.num_errors = 1
                 return False
-            self.network.model = bytes(model)
+            self.network.model, self.network.parser = bytes(model), weakref.ref(self)
             return True
 
         def get_error(self, index: int) -> Any:
@@ -360,12 +381,18 @@ def _classes(trt: FakeTensorRt) -> dict[str, Any]:
     class Runtime:
         def __init__(self, logger: Any) -> None:
             self.logger = logger
+            self.engine_host_code_allowed = False
             self.doomed = trt.fails("runtime", logger)  # 11.4 goes on, and crashes later
 
         def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
             assert not self.doomed, "here the real one ends the process"
             head, _, model = serialized_engine.partition(b"\n")
-            if head != PLAN + trt.__version__.encode() or trt.fails("deserialize", self.logger):
+            fits = [trt.__version__]
+            if self.engine_host_code_allowed:
+                fits.append(f"{trt.__version__.partition('.')[0]} with host code")
+            if head.decode(errors="replace") not in [PLAN.decode() + version for version in fits]:
+                return None
+            if trt.fails("deserialize", self.logger):
                 return None
             return ICudaEngine(model, self.logger)
 

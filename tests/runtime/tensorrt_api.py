@@ -19,8 +19,9 @@ RECORD = Path(__file__).with_name("tensorrt_api.json")
 
 METHODS = (
     "Builder.__init__", "Builder.build_serialized_network", "Builder.create_builder_config", "Builder.create_network",
-    "IBuilderConfig.clear_flag", "IBuilderConfig.create_timing_cache", "IBuilderConfig.set_memory_pool_limit",
-    "IBuilderConfig.set_timing_cache", "ICudaEngine.create_execution_context", "ICudaEngine.get_tensor_dtype",
+    "IBuilderConfig.clear_flag", "IBuilderConfig.create_timing_cache", "IBuilderConfig.set_flag",
+    "IBuilderConfig.set_memory_pool_limit", "IBuilderConfig.set_timing_cache", "ICudaEngine.create_execution_context",
+    "ICudaEngine.get_tensor_dtype",
     "ICudaEngine.get_tensor_mode", "ICudaEngine.get_tensor_name", "ICudaEngine.get_tensor_shape",
     "IExecutionContext.execute_async_v3", "IExecutionContext.set_tensor_address", "ILogger.__init__", "ILogger.log",
     "IProgressMonitor.__init__", "IProgressMonitor.phase_finish", "IProgressMonitor.phase_start",
@@ -30,10 +31,12 @@ METHODS = (
 PROPERTIES = (
     "IBuilderConfig.builder_optimization_level", "IBuilderConfig.hardware_compatibility_level",
     "IBuilderConfig.progress_monitor", "ICudaEngine.num_io_tensors", "OnnxParser.num_errors",
+    "Runtime.engine_host_code_allowed",
 )  # fmt: skip
 MEMBERS = (
-    "BuilderFlag.TF32", "HardwareCompatibilityLevel.AMPERE_PLUS", "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY",
-    "ILogger.Severity.ERROR", "ILogger.Severity.INTERNAL_ERROR", "MemoryPoolType.WORKSPACE",
+    "BuilderFlag.TF32", "BuilderFlag.VERSION_COMPATIBLE", "HardwareCompatibilityLevel.AMPERE_PLUS",
+    "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY", "ILogger.Severity.ERROR", "ILogger.Severity.INTERNAL_ERROR",
+    "MemoryPoolType.WORKSPACE",
     "NetworkDefinitionCreationFlag.STRONGLY_TYPED", "TensorIOMode.INPUT", "TensorIOMode.OUTPUT",
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 from telepresence.errors import EngineError
 from telepresence.runtime import engine as engine_module
 from telepresence.runtime.batch import SIZES, batched, batched_file
+from telepresence.runtime.contract import Runtime, Session
 from telepresence.runtime.engine import open_engine
 from telepresence.runtime.graphs import Graphs
 from telepresence.runtime.info import list_engines, read_info
 from telepresence.runtime.many import Many, Pair
 from telepresence.runtime.onnxruntime import OnnxRuntime
 from telepresence.runtime.precision import mixed
+from telepresence.runtime.switch import Switch
 from telepresence.runtime.tensorrt.operators import problems
 from telepresence.runtime.tensorrt.runtime import TensorRt
 from telepresence.runtime.verify import _random_avatar, _random_keypoints
@@ -44,6 +47,7 @@ def test_shipped_engines(info: Any, tmp_path: Path) -> None:
     alone = [graphs.render(*pair).copy() for pair in pairs]
     many = Many(graphs, lambda work: work())
     assert many.render(pairs) is None  # it is compiled first
+    many.missed(pairs, alone)
     together = many.render(pairs)
     assert together is not None
     for one, other in zip(alone, together, strict=True):
@@ -79,8 +83,8 @@ def test_any_number_of_participants(graphs: Graphs, count: int) -> None:
     pairs = people(graphs, count)
     alone = [graphs.render(*pair).copy() for pair in pairs]
     many = Many(graphs, lambda work: work())
-    for _ in range(2):  # one for each size of batch
-        many.render(pairs)
+    assert many.render(pairs) is None
+    many.missed(pairs, alone)
     together = many.render(pairs)
     assert together is not None
     assert len(together) == count
@@ -104,16 +108,21 @@ def test_the_file_is_made_once_and_again_when_damaged(engine_folder: Path, tmp_p
         batched_file(path, 2, tmp_path / "file")
 
 
-def test_a_batch_that_cannot_be_had_is_asked_for_once(graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [EngineError("not enough GPU memory"), TypeError("not enough GPU memory")], ids=repr)
+def test_a_batch_that_cannot_be_had_is_asked_for_once(
+    graphs: Graphs, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def refuse(self: object, path: Path, *, threads: int | None = None) -> None:
-        raise EngineError("not enough GPU memory")
+        raise error
 
+    pairs = people(graphs, 2)
+    alone = [graphs.render(*pair).copy() for pair in pairs]
     monkeypatch.setattr(OnnxRuntime, "load", refuse)
     said: list[str] = []
     many = Many(graphs, lambda work: work(), said.append)
-    pairs = [({}, KEYPOINTS)] * 2
-    assert many.render(pairs) is None
-    assert many.render(pairs) is None
+    for _ in range(3):
+        assert many.render(pairs) is None
+        many.missed(pairs, alone)
     assert said == ["participants are drawn one by one: not enough GPU memory"]
 
 
@@ -138,16 +147,86 @@ def test_on_a_gpu_one_call_draws_all(engine_folder: Path, monkeypatch: pytest.Mo
         each = [(engine.prepare(make_avatar(seed=seed)), KEYPOINTS) for seed in range(4)]
         alone = [engine.render(*one).copy() for one in each]
         engine.render_many(each)
-        worker = engine._graphs._worker
-        assert worker is not None
-        worker.join(20)
-        engine.render_many(each)
+        engine._graphs._background.wait(20)
         trt.cuda.calls.clear()
-        together = engine.render_many(each)
+        together = engine.render_many(each)  # the first is as fast as all others: recorded already, tensors in place
         assert trt.cuda.calls["computed"] == trt.cuda.calls["cudaStreamSynchronize"] == 1
+        assert trt.cuda.calls["execute"] == trt.cuda.calls["cudaMalloc"] == trt.cuda.calls["cudaMemcpyAsync"] == 0
         for one, other in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one, other)
         trt.cuda.failing["cudaGraphLaunch"] = CudaError.cudaErrorIllegalAddress
         for one, other in zip(alone, engine.render_many(each), strict=True):
             assert np.abs(one.astype(int) - other).max() <= 2
         assert engine.runtime_name in ("openvino", "onnxruntime")
+
+
+class Mistaken(OnnxRuntime):
+    """A GPU of which the graph for several participants mixes up two of them, or fails."""
+
+    batches = True
+
+    def __init__(self, problem: str) -> None:
+        super().__init__()
+        self.name, self.problem = "mistaken", problem
+        self.loads: list[str] = []
+
+    def load(self, path: Path, *, threads: int | None = None) -> Session:
+        self.loads.append(path.name)
+        session = super().load(path, threads=threads)
+        if path.name.startswith(f"render-{tiny.SIZE}-"):
+            run = session.run
+
+            def wrong(feeds: Any) -> Any:
+                if self.problem == "fails":
+                    raise RuntimeError("lost")
+                made = dict(run(feeds))
+                made["picture.0"], made["picture.1"] = made["picture.1"], made["picture.0"]
+                return made
+
+            session.run = wrong  # type: ignore[method-assign]
+        return session
+
+
+@pytest.mark.parametrize(
+    ("problem", "why"), [("mixes", "2 in one call are not drawn as each alone"), ("fails", "lost")]
+)
+def test_a_batch_that_draws_something_else_does_not_come_in(engine_folder: Path, problem: str, why: str) -> None:
+    runtime, said = Mistaken(problem), list[str]()
+    graphs = Graphs(read_info(engine_folder), tiny.SIZE, runtime, 1)
+    pairs = people(graphs, 2)
+    switch = Switch(graphs, lambda other: graphs, say=said.append)
+    alone = [switch.render(*pair).copy() for pair in pairs]
+    for _ in range(3):
+        for one, other in zip(alone, switch.render_many(pairs), strict=True):
+            np.testing.assert_array_equal(one, other)
+        switch._background.wait(20)
+    assert len(said) == 1
+    assert said[0].startswith(f"participants are drawn one by one: {why}")
+    assert len(runtime.loads) == 3  # encode, render, and the batch: once
+    switch.close()
+
+
+@pytest.mark.parametrize("how", ["another takes over", "it fails"])
+def test_batches_go_with_their_runtime(engine_folder: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    trt = FakeTensorRt(FakeCuda())
+    info = read_info(engine_folder)
+
+    def load(runtime: Runtime) -> Graphs:
+        return Graphs(info, tiny.SIZE, runtime, 1)
+
+    switch = Switch(load(TensorRt(trt=trt, cuda=trt.cuda)), load, [OnnxRuntime()])
+    pairs = people(switch.current, 2)
+    switch.render_many(pairs)
+    switch._background.wait(20)
+    assert len(trt.cuda.blocks) > 20
+    if how == "it fails":
+        trt.cuda.failing["cudaGraphLaunch"] = CudaError.cudaErrorIllegalAddress
+        switch.render_many(pairs)
+        switch._background.wait(20)
+    else:
+        switch.change_to(OnnxRuntime())
+    assert switch.current.runtime.name == "onnxruntime"
+    trt.configs.clear()  # what this stand-in keeps
+    gc.collect()
+    assert trt.cuda.blocks == {}  # nothing of it is left on the GPU, nor pinned
+    switch.close()

@@ -260,5 +260,34 @@ def test_what_must_compile_first_comes_later(clock: Clock, memory: Path) -> None
 def test_asked_for_and_must_compile_first(clock: Clock, memory: Path) -> None:
     best, second, cpu = Fake("best", clock), Fake("second", clock), Fake("cpu", clock)
     choice = with_gpu(memory, [best, second], cpu, unready=(second,)).choose("second")
+    assert (choice.runtime, choice.later) == ("best", second)  # another of the GPU draws meanwhile
+    choice = with_gpu(memory, [second], cpu, unready=(second,)).choose("second")
     assert (choice.runtime, choice.later) == ("cpu", second)
     assert with_gpu(memory, [best, second], cpu).choose("second").runtime == "second"
+
+
+@pytest.mark.parametrize("requested", [None, "best"])
+def test_a_gpu_whose_installation_is_broken_does_not_end_the_start(
+    clock: Clock, memory: Path, requested: str | None
+) -> None:
+    class Broken(Fake):
+        def available(self) -> str | None:
+            raise OSError("libcudart.so is damaged")
+
+    choice = with_gpu(memory, [Broken("best", clock)], Fake("cpu", clock)).choose(requested)
+    assert choice.runtime == "cpu"
+    assert choice.warnings[0] == "best cannot be used: its installation is broken (libcudart.so is damaged)"
+
+
+@pytest.mark.parametrize("requested", [None, "best"])
+def test_a_gpu_that_cannot_say_whether_it_is_ready(clock: Clock, memory: Path, requested: str | None) -> None:
+    def ready(runtime: object) -> bool:
+        if runtime is best:
+            raise RuntimeError("the driver does not answer")
+        return True
+
+    best = Fake("best", clock)
+    made = with_gpu(memory, [best], Fake("cpu", clock))
+    made.ready = ready
+    choice = made.choose(requested)
+    assert (choice.runtime, choice.later) == ("cpu", best)  # which says why when it is prepared

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from typing import Any
+
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from telepresence.runtime import speed as speed_module
 from telepresence.runtime.count import cost
 from telepresence.runtime.info import find_engine
 from telepresence.runtime.speed import Speed, cpu_speed
@@ -63,3 +69,30 @@ def test_this_machine_can_do_something() -> None:
     speed = cpu_speed(1)
     assert speed.gflops > 0.1
     assert speed.gbytes > 0.01
+
+
+def test_speed_is_measured_with_as_many_threads_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy's own threads would multiply them, and the floor of one thread would be that of all cores."""
+    for name in speed_module.ONE_THREAD:
+        monkeypatch.delenv(name, raising=False)
+    script = (
+        "import telepresence.runtime.speed as speed, json, os, pathlib\n"
+        "print(json.dumps({'gflops': len(os.listdir('/proc/self/task')), 'gbytes': 1.0}))"
+    )
+    run = subprocess.run
+
+    def count_threads(command: list[str], **how: Any) -> Any:
+        assert command[1:] == ["-m", "telepresence.runtime.speed", "2"]
+        return run([command[0], "-c", script], **how)
+
+    monkeypatch.setattr(speed_module.subprocess, "run", count_threads)
+    if sys.platform == "linux":
+        assert cpu_speed(2).gflops == 1  # before any product: numpy has started none
+
+
+def test_speed_where_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*command: object, **how: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(speed_module.subprocess, "run", refuse)
+    assert cpu_speed(1).gflops > 0.1

@@ -223,4 +223,4 @@ def test_runtime_names_are_distinct() -> None:
     ordinary, extra = engine_module.runtimes()
     names = [runtime.name for runtime in (*ordinary, *extra)]
     names += [runtime.name for runtime in engine_module.accelerated()]
-    assert sorted(names) == ["onnxruntime", "openvino", "openvino-bf16", "tensorrt", "torch", "torch-cpu"]
+    assert sorted(names) == ["onnxruntime", "openvino", "tensorrt", "torch", "torch-cpu"]

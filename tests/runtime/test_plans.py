@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,3 +116,48 @@ def test_timings_are_shared_by_graphs_and_not_by_gpus(cache: PlanCache) -> None:
     assert cache.timings(replace(KEY, graph="cd" * 32)) == b"measured"
     assert cache.timings(replace(KEY, gpu="NVIDIA L4")) == b""
     assert cache.timings(replace(KEY, tensorrt="11.4.0.106")) == b""
+
+
+def test_damaged_timings_are_left_out(cache: PlanCache) -> None:
+    cache.keep_timings(KEY, b"measured")
+    (path,) = cache.folder.glob("*.timings")
+    whole = path.read_bytes()
+    for damaged in (whole[:-1] + b"x", whole[:-1], whole + b"x", whole[:10], b""):
+        path.write_bytes(damaged)
+        assert cache.timings(KEY) == b""
+    path.write_bytes(whole)
+    assert cache.timings(KEY) == b"measured"
+
+
+def test_what_a_killed_process_left_is_removed(cache: PlanCache) -> None:
+    cache.write(KEY, b"machine code")
+    left, fresh = cache.folder / ".left.plan.abc.part", cache.folder / ".fresh.plan.abc.part"
+    for path in (left, fresh):
+        path.write_bytes(b"half a plan")
+    os.utime(left, (0, 0))
+    cache.write(replace(KEY, gpu="NVIDIA L4"), b"machine code")
+    assert not left.exists()
+    assert fresh.exists()  # another process may be writing it
+
+
+def test_a_plan_that_cannot_be_finished_leaves_nothing(cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: object, target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    cache.write(KEY, b"machine code")
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_plans_that_another_process_removes_meanwhile(
+    cache: PlanCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    glob = Path.glob
+
+    def with_a_ghost(self: Path, pattern: str) -> Iterator[Path]:
+        return iter([*glob(self, pattern), *([self / "gone.plan"] if pattern == "*.plan" else [])])
+
+    monkeypatch.setattr(Path, "glob", with_a_ghost)
+    cache.write(KEY, b"machine code")
+    assert cache.read(KEY) == b"machine code"
+    assert caplog.text == ""

@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 
 from telepresence.errors import EngineError, InputError
-from telepresence.runtime import info, report
+from telepresence.runtime import bench as bench_module
+from telepresence.runtime import info
+from telepresence.runtime.bench import bench
+from telepresence.runtime.contract import Progress
 from telepresence.runtime.graphs import Graphs
 from telepresence.runtime.onnxruntime import OnnxRuntime
 from telepresence.runtime.openvino import OpenVino
-from telepresence.runtime.report import bench, bench_text, every_runtime, list_engines_text, write_bench
+from telepresence.runtime.report import bench_text, every_runtime, list_engines_text, write_bench
+from telepresence.runtime.tensorrt.runtime import TensorRt
 from tests.runtime import tiny
+from tests.runtime.fake_gpu import FakeCuda, FakeTensorRt
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ def test_lists_engines_and_runtimes(shipped: Path, monkeypatch: pytest.MonkeyPat
     assert table["tiny"] == "1        sizes 64; 3 reference(s); Apache-2.0"
     assert table["torn"].startswith("damaged: ")
     assert table["onnxruntime"] == "not installed; pip install onnxruntime"
-    assert table["openvino-bf16"].endswith("only with --runtime")
+    assert table["torch-cpu"].endswith("only with --runtime") or "not installed" in table["torch-cpu"]
 
 
 def test_lists_nothing(shipped: Path) -> None:
@@ -59,11 +64,48 @@ def test_bench(engine_folder: Path, tmp_path: Path) -> None:
     assert len(bench_text(figures).splitlines()) == 3 + len(figures["rows"])
 
 
+def test_bench_of_several_in_one_call(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trt = FakeTensorRt(FakeCuda())
+    runtime = TensorRt(trt=trt, cuda=trt.cuda)
+    monkeypatch.setattr(bench_module, "every_runtime", lambda: [runtime, OnnxRuntime()])
+    monkeypatch.setattr(bench_module, "accelerated", lambda: [runtime])
+    figures = bench([engine_folder], threads=[1], pictures=2)
+    gpu, cpu = figures["rows"]
+    assert list(gpu["batches"]) == ["2", "4", "8"]
+    for count, batch in gpu["batches"].items():
+        assert 0 < batch["render_ms_median"] <= batch["render_ms_p95"]
+        assert batch["throughput"] == pytest.approx(
+            int(count) * gpu["render_ms_median"] / batch["render_ms_median"], abs=0.01
+        )
+    assert "batches" not in cpu  # which gains nothing by it
+    assert "8 in one call: " in bench_text(figures)
+
+
+def test_several_in_one_call_do_not_fit_into_the_gpu(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trt = FakeTensorRt(FakeCuda())
+    runtime = TensorRt(trt=trt, cuda=trt.cuda)
+    build = TensorRt.build
+
+    def refuse(self: TensorRt, path: Path, progress: Progress | None = None) -> None:
+        if "render-64-8" in path.name:
+            raise EngineError("not enough GPU memory")
+        build(self, path, progress)
+
+    monkeypatch.setattr(TensorRt, "build", refuse)
+    monkeypatch.setattr(bench_module, "every_runtime", lambda: [runtime])
+    figures = bench([engine_folder], threads=[1], pictures=1)
+    (row,) = figures["rows"]
+    assert row["render_ms_median"] > 0
+    assert row["batches"]["4"]["throughput"] > 0
+    assert row["batches"]["8"] == {"error": "not enough GPU memory"}
+    assert "8 in one call: not enough GPU memory" in bench_text(figures)
+
+
 def test_bench_says_what_is_missing(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OpenVino, "available", lambda self: "pip install openvino")
     figures = bench([engine_folder], threads=[1], pictures=1)
     errors = {row["runtime"]: row.get("error") for row in figures["rows"]}
-    assert errors["openvino"] == errors["openvino-bf16"] == "pip install openvino"
+    assert errors["openvino"] == "pip install openvino"
     assert errors["onnxruntime"] is None
     assert "pip install openvino" in bench_text(figures)
 
@@ -71,7 +113,7 @@ def test_bench_says_what_is_missing(engine_folder: Path, monkeypatch: pytest.Mon
 def test_bench_of_all_shipped_engines(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         tiny.write_engine(shipped / name, name=f'"{name}"')
-    monkeypatch.setattr(report, "every_runtime", lambda: [OnnxRuntime()])
+    monkeypatch.setattr(bench_module, "every_runtime", lambda: [OnnxRuntime()])
     said: list[str] = []
     figures = bench([], threads=[1, 2], pictures=1, say=said.append)
     assert [(row["engine"], row["threads"]) for row in figures["rows"]] == [

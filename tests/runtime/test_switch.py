@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from telepresence.runtime import engine as engine_module
 from telepresence.runtime import golden
 from telepresence.runtime.contract import Progress, Runtime, Session
 from telepresence.runtime.engine import Engine, open_engine
-from telepresence.runtime.graphs import Graphs
+from telepresence.runtime.graphs import EncodeInput, Graphs
 from telepresence.runtime.info import read_info
 from telepresence.runtime.onnxruntime import OnnxRuntime
 from telepresence.runtime.openvino import OpenVino
@@ -45,7 +46,7 @@ class Compiled(OnnxRuntime):
         self.name = name
         self.go, self.built = threading.Event(), set[Path]()
         self.problem = ""
-        self.stopped = False
+        self.started, self.stopped = threading.Event(), False
 
     def available(self) -> str | None:
         return None
@@ -54,6 +55,7 @@ class Compiled(OnnxRuntime):
         return path in self.built
 
     def build(self, path: Path, progress: Progress | None = None) -> None:
+        self.started.set()
         while not self.go.wait(0.01):
             if progress and not progress(0.5, "compiling"):
                 self.stopped = True
@@ -116,8 +118,6 @@ def break_it(graphs: Graphs, error: Exception) -> None:
 @pytest.fixture
 def drawn(switch: Switch) -> dict[str, Any]:
     given = golden.inputs(tiny.SIZE, tiny.REFERENCES)
-    from telepresence.runtime.graphs import EncodeInput
-
     references = [
         EncodeInput(*each) for each in zip(given["picture"], given["matte"], given["reference_keypoints"], strict=True)
     ]
@@ -181,10 +181,12 @@ def test_compiles_in_the_background_and_takes_over(switch: Switch, drawn: dict[s
     for _ in range(5):
         np.testing.assert_array_equal(switch.render(drawn["tensors"], KEYPOINTS), drawn["picture"])
     assert switch.current.runtime.name == "openvino"
+    until(lambda: bool(said))
     better.go.set()
     until(lambda: switch.current.runtime is better)
     assert np.abs(switch.render(drawn["tensors"], KEYPOINTS).astype(int) - drawn["picture"]).max() <= 1
-    until(lambda: len(said) == 1)
+    until(lambda: any(line.startswith("pictures are drawn by compiled") for line in said))
+    assert said[0] == "compiled compiles encode-64:  50%"  # how far it is, whoever waits for it
 
 
 def test_a_build_that_fails_changes_nothing(switch: Switch, drawn: dict[str, Any], said: list[str]) -> None:
@@ -200,6 +202,7 @@ def test_a_build_that_fails_changes_nothing(switch: Switch, drawn: dict[str, Any
 def test_closing_stops_a_build(switch: Switch) -> None:
     better = Compiled()
     switch.improve(better)
+    better.started.wait(PATIENCE_S)
     switch.close()
     until(lambda: better.stopped)
 
@@ -218,7 +221,7 @@ def test_a_stand_in_draws_the_picture_at_hand(switch: Switch, drawn: dict[str, A
     assert switch.current.runtime.name == "onnxruntime"
     assert len(said) == 1
     assert "openvino failed while computing: the machine ran out; pictures are drawn by onnxruntime" in said[0]
-    assert failed._render._closed  # type: ignore[attr-defined]
+    until(lambda: failed._render._closed)  # type: ignore[attr-defined]
 
 
 def test_after_the_stand_in_the_best_of_the_others_follows(switch: Switch, drawn: dict[str, Any]) -> None:
@@ -231,10 +234,106 @@ def test_after_the_stand_in_the_best_of_the_others_follows(switch: Switch, drawn
     np.testing.assert_array_equal(switch.render(drawn["tensors"], KEYPOINTS), drawn["picture"])
 
 
+@pytest.mark.parametrize("error", [RuntimeError("the GPU went away"), EngineError("not enough GPU memory")], ids=repr)
+@pytest.mark.parametrize("where", ["_attach_input", "_allocate", "_execute"])
+def test_failing_anywhere_in_a_picture(
+    switch: Switch, drawn: dict[str, Any], said: list[str], where: str, error: Exception
+) -> None:
+    """Another avatar than before is bound, uploaded and drawn."""
+
+    def fail(*arguments: object) -> None:
+        raise error
+
+    session: Any = switch.current._render
+    session._own.clear()  # as before the first picture
+    setattr(session, where, fail)
+    other = dict(drawn["tensors"])
+    picture = switch.render(other, KEYPOINTS)
+    assert np.abs(picture.astype(int) - drawn["picture"]).max() <= 1
+    assert switch.current.runtime.name == "onnxruntime"
+    assert said[0].startswith("openvino failed while ")
+    assert f": {error}; pictures are drawn by onnxruntime" in said[0]
+
+
+@pytest.mark.parametrize("where", ["_attach_input", "_allocate"])
+def test_failing_before_an_avatar_is_encoded(switch: Switch, drawn: dict[str, Any], where: str) -> None:
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    session: Any = switch.current._encode
+    session._own.clear()
+    setattr(session, where, fail)
+    given = golden.inputs(tiny.SIZE, tiny.REFERENCES)
+    references = map(EncodeInput, given["picture"], given["matte"], given["reference_keypoints"])
+    tensors = switch.tensors(references, given["background"])
+    assert switch.current.runtime.name == "onnxruntime"
+    np.testing.assert_allclose(tensors["colour"], drawn["tensors"]["colour"], atol=1e-5)
+
+
+def test_a_runtime_that_hangs_when_it_is_freed_holds_up_nobody(switch: Switch, drawn: dict[str, Any]) -> None:
+    failed, free = switch.current, threading.Event()
+    break_it(failed, RuntimeError("lost"))
+    close = failed.close
+    failed.close = lambda: (free.wait(PATIENCE_S), close())[1]  # type: ignore[method-assign]
+    began = time.monotonic()
+    assert switch.render(drawn["tensors"], KEYPOINTS).any()
+    assert time.monotonic() - began < PATIENCE_S / 2
+    free.set()
+    until(lambda: failed._render._closed)  # type: ignore[attr-defined]
+
+
+def test_what_is_asked_for_meanwhile_is_not_forgotten(switch: Switch, drawn: dict[str, Any]) -> None:
+    """The runtime fails while a better one is still being compiled, and another is to follow."""
+    slow, best = Compiled("slow"), Compiled("best")
+    best.go.set()
+    slow.problem = "it does not fit"
+    switch.preferred = [best]
+    switch.improve(slow)
+    slow.started.wait(PATIENCE_S)
+    break_it(switch.current, RuntimeError("lost"))
+    switch.render(drawn["tensors"], KEYPOINTS)
+    assert switch.current.runtime.name == "onnxruntime"
+    slow.go.set()
+    until(lambda: switch.current.runtime is best)
+
+
+def test_nothing_slower_takes_over(switch: Switch, drawn: dict[str, Any], said: list[str]) -> None:
+    """The stand-in is the second best: when the best cannot be had, it stays."""
+    best, last = Compiled("best"), Compiled("last")
+    best.problem = "it does not fit"
+    best.go.set()
+    last.go.set()
+    switch.preferred = [best, OnnxRuntime(), last]
+    break_it(switch.current, RuntimeError("lost"))
+    switch.render(drawn["tensors"], KEYPOINTS)
+    switch._background.wait(PATIENCE_S)
+    assert said[-1] == "best does not take over: it does not fit"
+    assert switch.current.runtime.name == "onnxruntime"
+
+
+def test_a_stand_in_whose_installation_is_broken(switch: Switch, drawn: dict[str, Any]) -> None:
+    class Broken(OnnxRuntime):
+        def available(self) -> str | None:
+            raise OSError("libcudart.so is damaged")
+
+    class Worse(OnnxRuntime):
+        def load(self, path: Path, *, threads: int | None = None) -> Session:
+            raise TypeError("a damaged library")
+
+    broken, worse = Broken(), Worse()
+    broken.name, worse.name = "broken", "worse"
+    switch.stand_ins = [broken, worse, OnnxRuntime()]
+    break_it(switch.current, RuntimeError("lost"))
+    assert switch.render(drawn["tensors"], KEYPOINTS).any()
+    assert switch.broken == {
+        "openvino": "openvino failed while computing: lost",
+        "broken": "libcudart.so is damaged",
+        "worse": "a damaged library",
+    }
+
+
 def test_failing_while_an_avatar_is_prepared(switch: Switch, drawn: dict[str, Any]) -> None:
     given = golden.inputs(tiny.SIZE, tiny.REFERENCES)
-    from telepresence.runtime.graphs import EncodeInput
-
     calls = 0
 
     def fail_at_the_second() -> None:
@@ -328,6 +427,19 @@ def test_the_gpu_is_lost_in_mid_call(engine_with_golden: Path, gpu: FakeTensorRt
         assert engine.runtime_name in ("onnxruntime", "openvino")
         other = engine.prepare(make_avatar(seed=1))  # who arrives now is prepared there, too
         assert not np.array_equal(engine.render(other, KEYPOINTS), before)
+
+
+def test_the_gpu_has_no_room_for_one_more_avatar(
+    engine_with_golden: Path, gpu: FakeTensorRt, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_engine(engine_with_golden, tiny.SIZE, threads=1) as engine:
+        until(lambda: engine.runtime_name == "tensorrt")
+        engine.render(engine.prepare(make_avatar()), KEYPOINTS)
+        other = engine.prepare(make_avatar(seed=1))
+        gpu.cuda.failing["cudaMalloc"] = CudaError.cudaErrorMemoryAllocation
+        assert engine.render(other, KEYPOINTS).any()
+        assert engine.runtime_name in ("onnxruntime", "openvino")
+    assert re.search(r"tensorrt failed while taking '\w+': not enough GPU memory; end other programs", caplog.text)
 
 
 def test_a_gpu_without_memory_leaves_the_call_on_the_cpu(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from telepresence.runtime.graphs import Graphs
 from telepresence.runtime.info import find_engine, read_info
 from telepresence.runtime.onnxruntime import OnnxRuntime
 from telepresence.runtime.switch import compiled
+from telepresence.runtime.tensorrt.build import Messages
 from telepresence.runtime.tensorrt.plans import PlanCache
 from telepresence.runtime.tensorrt.runtime import TensorRt
 from tests.runtime import tiny
@@ -31,7 +34,7 @@ class Machine:
         self.cuda = FakeCuda(**gpu)
         self.trt = FakeTensorRt(self.cuda, version)
 
-    def runtime(self, precision: str = "mixed", compatibility: str = "none") -> TensorRt:
+    def runtime(self, precision: str = "mixed", compatibility: str | None = None) -> TensorRt:
         return TensorRt(precision, compatibility, trt=self.trt, cuda=self.cuda)
 
 
@@ -79,9 +82,68 @@ def test_what_the_builder_is_told(machine: Machine, render: Path) -> None:
     assert config.flags == set()  # no TF32: coordinates would err
     assert list(config.pools.values()) == [1024**3]
     assert config.hardware_compatibility_level == 0
-    for compatibility, level in (("capability", 2), ("ampere", 1)):
+    for compatibility, level, flags in (("capability", 2, 0), ("ampere", 1, 0), ("version", 0, 1)):
         machine.runtime(compatibility=compatibility).load(render)
         assert machine.trt.configs[-1].hardware_compatibility_level == level
+        assert len(machine.trt.configs[-1].flags) == flags  # VERSION_COMPATIBLE and nothing else
+
+
+@pytest.mark.parametrize(
+    ("compatibility", "fits", "does_not_fit"),
+    [
+        ("none", Machine(), Machine("10.99.0.1")),
+        ("version", Machine("10.99.0.1"), Machine(name="Fake L4", capability=(8, 9))),
+        ("version", Machine("10.99.0.1"), Machine("11.4.0.106")),
+        ("capability", Machine(name="Fake H100"), Machine(name="Fake L4", capability=(8, 9))),
+        ("ampere", Machine(name="Fake L4", capability=(8, 9)), Machine(name="Fake T4", capability=(7, 5))),
+    ],
+)
+def test_a_call_takes_a_plan_that_was_built_for_several(
+    render: Path, compatibility: str, fits: Machine, does_not_fit: Machine
+) -> None:
+    Machine().runtime(compatibility=compatibility).build(render)
+    assert fits.runtime().ready(render)
+    fits.runtime().load(render).close()
+    assert fits.trt.builds == 0
+    assert not does_not_fit.runtime().ready(render)
+    does_not_fit.runtime().load(render).close()
+    assert does_not_fit.trt.builds == 1
+
+
+def test_what_is_built_for_exactly_this_gpu_comes_first(machine: Machine, render: Path, cache: Path) -> None:
+    machine.runtime(compatibility="ampere").build(render)
+    machine.runtime(compatibility="none").build(render)
+    assert machine.trt.builds == 2
+    machine.trt.broken["deserialize"] = "this plan is bad"
+    (ampere, exact) = sorted(plans(cache), key=lambda path: b'"none"' in path.read_bytes())
+    with pytest.raises(EngineError):
+        machine.runtime().load(render)
+    machine.trt.broken.clear()
+    assert not ampere.exists()  # both were tried, and removed
+    assert exact.exists()  # built anew
+
+
+def test_an_old_gpu_is_told_so(render: Path) -> None:
+    with pytest.raises(EngineError, match="Fake T4 is older than Ampere; build for it without"):
+        Machine(name="Fake T4", capability=(7, 5)).runtime(compatibility="ampere").build(render)
+
+
+def test_a_warm_start_reads_the_graph_once_and_does_not_rewrite_it(
+    machine: Machine, render: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx
+
+    from telepresence.runtime import precision
+
+    machine.runtime().build(render)
+    read: list[str] = []
+    load = onnx.load
+    monkeypatch.setattr(onnx, "load", lambda path: (read.append(path), load(path))[1])
+    monkeypatch.setattr(precision, "mixed", lambda model: pytest.fail("rewritten for nothing"))
+    session = machine.runtime().load(render)
+    assert read == [str(render)]
+    assert session.inputs["background"].dtype == np.uint8  # as the engine has it, not as the plan takes it
+    session.close()
 
 
 def test_a_plan_is_built_once(machine: Machine, render: Path, cache: Path) -> None:
@@ -148,8 +210,8 @@ def test_a_bad_plan_is_built_anew(machine: Machine, engine_folder: Path, cache: 
         folder = PlanCache(cache / "telepresence" / "plans")
         from telepresence.runtime.tensorrt.cuda import Cuda
 
-        key = runtime._key(render, Cuda(machine.cuda).gpu())
-        other = runtime._key(encode, Cuda(machine.cuda).gpu())
+        key = runtime._keys(render, Cuda(machine.cuda).gpu())[0]
+        other = runtime._keys(encode, Cuda(machine.cuda).gpu())[0]
         runtime.build(encode)
         folder.write(key, folder.read(other) or b"" if how == "of another graph" else b"nonsense")
     before = machine.trt.builds
@@ -222,6 +284,104 @@ def test_drawing_without_a_cuda_graph(machine: Machine, engine_folder: Path, cap
     graphs.trial()
     assert machine.cuda.calls["execute"] == 1
     assert "without a CUDA graph" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "execute"])
+def test_a_recording_that_fails_leaves_nothing_behind(machine: Machine, engine_folder: Path, what: str) -> None:
+    graphs = tiny_graphs(machine.runtime(), engine_folder)
+    given = golden.inputs(tiny.SIZE, tiny.REFERENCES)
+    if what == "execute":
+        session: Any = graphs._encode
+        compute, rounds = session._compute, list[None]()
+
+        def fail_when_recorded() -> None:
+            rounds.append(None)
+            if len(rounds) == 3:  # after two to warm up
+                raise EngineError("this cannot be recorded")
+            compute()
+
+        session._compute = fail_when_recorded
+    else:
+        machine.cuda.failing[what] = CudaError.cudaErrorIllegalAddress
+    picture = golden.draw(graphs, given)
+    machine.cuda.failing.clear()
+    assert machine.cuda.calls["cudaGetLastError"] >= 1  # or TensorRT would take it for an error of its own
+    assert (machine.cuda.graphs, machine.cuda.recording) == (0, {})
+    assert golden.compare(picture, golden.draw(tiny_graphs(OnnxRuntime(), engine_folder), given)).fits
+    graphs.close()
+
+
+def test_memory_is_not_freed_when_the_process_ends(render: Path, cache: Path) -> None:
+    """CUDA is being taken down by then, and may crash."""
+    script = (
+        "import sys; from pathlib import Path; from tests.runtime.test_tensorrt import Machine, FakeCuda\n"
+        "machine = Machine(); session = machine.runtime().load(Path(sys.argv[1]))\n"
+        "FakeCuda._free = lambda self, name, address: print('too late', name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(render)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_bindings_that_cannot_load_cuda(machine: Machine, render: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: FakeCuda) -> None:
+        raise RuntimeError("Failed to dlopen libcudart.so.13")
+
+    monkeypatch.setattr(FakeCuda, "cudaGetDeviceCount", broken)
+    assert not machine.runtime().ready(render)
+    for call in (machine.runtime().load, machine.runtime().build):
+        with pytest.raises(EngineError, match=r"CUDA cannot be used \(cudaGetDeviceCount: Failed to dlopen"):
+            call(render)
+
+
+def test_asking_whether_it_is_ready_never_raises(
+    machine: Machine, render: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, key: object) -> bool:
+        raise AttributeError("nobody has thought of this")
+
+    monkeypatch.setattr(PlanCache, "has", broken)
+    assert not machine.runtime().ready(render)
+
+
+def test_an_error_that_is_over_explains_nothing(machine: Machine, render: Path) -> None:
+    """TensorRT logs an error when kept timings do not fit, and goes on."""
+    attach = machine.trt.IBuilderConfig.set_timing_cache  # type: ignore[attr-defined]
+
+    def logged(self: Any, cache: Any, ignore_mismatch: bool) -> bool:
+        loggers[0].log(machine.trt.ILogger.Severity.ERROR, "the timing cache does not fit")  # type: ignore[attr-defined]
+        return bool(attach(self, cache, ignore_mismatch))
+
+    loggers: list[Any] = []
+    builder = machine.trt.Builder.__init__  # type: ignore[attr-defined]
+    machine.trt.Builder.__init__ = lambda self, logger: (loggers.append(logger), builder(self, logger))[1]  # type: ignore
+    machine.trt.IBuilderConfig.set_timing_cache = logged  # type: ignore[attr-defined]
+    machine.trt.broken["build"] = "Error Code 10: no implementation"
+    with pytest.raises(EngineError, match="cannot compile the graph: Error Code 10"):
+        machine.runtime().build(render)
+
+
+def test_chatter_is_not_kept() -> None:
+    messages = Messages()
+    for severity in ("VERBOSE", "INFO", "WARNING", "ERROR"):
+        messages.add(severity, f"{severity} out of memory")
+    assert messages.errors == ["ERROR out of memory"]
+
+
+@pytest.mark.parametrize("missing", ["cuda", "cuda.bindings"])
+def test_the_bindings_of_cuda_are_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Another package may have made the folder `cuda`."""
+    from telepresence.runtime.tensorrt import runtime as module
+
+    def find_spec(name: str) -> object:
+        if name == "cuda.bindings":
+            if missing == "cuda":
+                raise ModuleNotFoundError("No module named 'cuda'")
+            return None
+        return object()
+
+    monkeypatch.setattr(module, "nvidia_driver", lambda: "580.1")
+    monkeypatch.setattr(module.util, "find_spec", find_spec)
+    assert "cuda-bindings is not installed; get it with: pip install" in str(TensorRt().available())
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_members_have_the_real_values(version: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_properties_exist(version: str) -> None:
     trt = fake(version)
-    assert len(recorded()[version]["properties"]) == 5
+    assert len(recorded()[version]["properties"]) == 6
     config = trt.Builder(None).create_builder_config()  # type: ignore[attr-defined]
     for name in recorded()[version]["properties"]:
         if name.startswith("IBuilderConfig."):
@@ -84,9 +84,10 @@ def test_record_is_that_of_the_installed_bindings() -> None:
 
 CUDA = (
     "cudaDriverGetVersion", "cudaFree", "cudaFreeHost", "cudaGetDeviceCount", "cudaGetDeviceProperties",
-    "cudaGetErrorString", "cudaGraphDestroy", "cudaGraphExecDestroy", "cudaGraphInstantiate", "cudaGraphLaunch",
-    "cudaHostAlloc", "cudaMalloc", "cudaMemGetInfo", "cudaMemcpyAsync", "cudaSetDevice", "cudaStreamBeginCapture",
-    "cudaStreamCreateWithFlags", "cudaStreamDestroy", "cudaStreamEndCapture", "cudaStreamSynchronize",
+    "cudaGetErrorString", "cudaGetLastError", "cudaGraphDestroy", "cudaGraphExecDestroy", "cudaGraphInstantiate",
+    "cudaGraphLaunch", "cudaHostAlloc", "cudaMalloc", "cudaMemGetInfo", "cudaMemcpyAsync", "cudaSetDevice",
+    "cudaStreamBeginCapture", "cudaStreamCreateWithFlags", "cudaStreamDestroy", "cudaStreamEndCapture",
+    "cudaStreamSynchronize",
 )  # fmt: skip
 
 

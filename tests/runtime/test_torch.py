@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +81,75 @@ def test_on_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch, engine_fold
     monkeypatch.setattr(module, "nvidia_driver", lambda: None)
     assert "no NVIDIA driver" in str(Torch().available())
     monkeypatch.setattr(module, "nvidia_driver", lambda: "580.1")
+    monkeypatch.setattr(module, "package_version", lambda name: "2.13.0")
     assert Torch().available() is None
     with pytest.raises(
         EngineError, match=r"torch cannot load render-64.onnx: (this torch was built without|torch finds)"
     ):
         Torch().load(engine_folder / "render-64.onnx")
+
+
+def test_a_torch_for_the_cpu_is_not_imported_to_find_that_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "nvidia_driver", lambda: "580.1")
+    monkeypatch.setattr(module, "package_version", lambda name: "2.13.0+cpu")
+    assert "this torch was built without CUDA; pip install torch" in str(Torch().available())
+    assert Torch("cpu").available() is None
+    monkeypatch.setattr(module, "package_version", lambda name: "2.13.0+cu130")
+    assert Torch().available() is None
+
+
+class Stream:
+    """A stream that does everything at once."""
+
+    def synchronize(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("where", ["begin", "end", None])
+def test_recording_on_a_stream_that_is_made_up(
+    engine_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str | None
+) -> None:
+    """A CUDA graph that cannot be recorded costs speed, and not the runtime."""
+    replays: list[None] = []
+    current: list[object] = []
+
+    class Graph:
+        def replay(self) -> None:
+            replays.append(None)
+
+    @contextlib.contextmanager
+    def recording(graph: Graph, stream: object, capture_error_mode: str) -> Iterator[None]:
+        current.append(stream)
+        if where == "begin":
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        yield
+        if where == "end":
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+        current.pop()
+
+    @contextlib.contextmanager
+    def on_stream(stream: object) -> Iterator[None]:
+        before = list(current)
+        try:
+            yield
+        finally:
+            current[:] = before
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    monkeypatch.setattr(torch.cuda, "stream", on_stream)
+    given = golden.inputs(tiny.SIZE, tiny.REFERENCES)
+    graphs = Graphs(read_info(engine_folder), tiny.SIZE, Torch("cpu"), 1)
+    for session in (graphs._encode, graphs._render):
+        session._memory.stream = Stream()  # type: ignore[attr-defined]
+    drawn = golden.draw(graphs, given)
+    if where is not None:  # or nothing is really recorded here
+        wanted = golden.draw(Graphs(read_info(engine_folder), tiny.SIZE, OnnxRuntime(), 1), given)
+        assert golden.compare(drawn, wanted).fits
+    assert bool(replays) == (where is None)
+    assert ("without a CUDA graph" in caplog.text) == (where is not None)
+    assert current == []  # whoever draws next in this thread is not on our stream
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,3 +271,13 @@ def test_constants_are_folded_and_shapes_must_be_constants() -> None:
     from_data = [helper.make_node("Cast", ["x"], ["shape"], to=7), helper.make_node("Reshape", ["x", "shape"], ["y"])]
     with pytest.raises(EngineError, match="'shape' is not a constant"):
         program(from_data)()
+
+
+def test_constants_are_on_the_gpu_before_another_stream_reads_them(
+    monkeypatch: pytest.MonkeyPatch, engine_folder: Path
+) -> None:
+    waited: list[object] = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *where, **how: self)
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    Program(onnx.load(str(engine_folder / "render-64.onnx")), torch.device("cuda"))
+    assert waited == [torch.device("cuda")]

@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 WORKSPACE_BYTES: Final = 1024**3  # at most; what the plan needs in the end is a fraction of it
 OPTIMIZATION_LEVEL: Final = 3  # TensorRT's own default; 4 and 5 compare more kernels, which takes minutes
-COMPATIBILITIES: Final = ("none", "capability", "ampere")
 _KEPT_MESSAGES: Final = 20
 
 
@@ -41,6 +40,8 @@ class Messages:
 
     def add(self, severity: str, message: str) -> None:
         """Take a line of TensorRT's log; `severity` is the name of an ILogger.Severity."""
+        if severity in ("INFO", "VERBOSE"):  # thousands of lines a build
+            return
         if severity in ("INTERNAL_ERROR", "ERROR"):
             self.errors.append(message)
             del self.errors[:-_KEPT_MESSAGES]
@@ -88,7 +89,7 @@ def build_plan(
     Args:
         trt: the module tensorrt.
         model: an ONNX file's bytes, as `precision.mixed` made it.
-        compatibility: none (fastest); capability: other GPUs of the same compute capability; ampere: all since Ampere.
+        compatibility: of what else than this GPU and this TensorRT; see `plans.COMPATIBILITIES`.
         timings: what an earlier build has left.
         progress: see contract.Progress.
 
@@ -103,14 +104,17 @@ def build_plan(
         raise EngineError(f"TensorRT cannot use the GPU: {messages.why(first_line(error))}") from error
     messages.refuse("TensorRT cannot use the GPU", builder, log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    _parse(trt, network, log, model, messages)
+    # the network points at the weights in the parser's memory: it has to live until the plan is there
+    parser = _parse(trt, network, log, model, messages)
     config = builder.create_builder_config()
     _configure(trt, config, compatibility)
     cache = _attach_timings(config, timings)
+    messages.errors.clear()  # what it said of timings that do not fit explains no failure
     monitor = _monitor(trt, progress) if progress else None
     if monitor is not None:
         config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
+    del parser
     if plan is None:
         if monitor is not None and monitor.stopped:
             raise EngineError("the build was stopped")
@@ -118,10 +122,11 @@ def build_plan(
     return Built(bytes(plan), bytes(cache.serialize()) if cache is not None else b"")
 
 
-def _parse(trt: Any, network: Any, log: Any, model: bytes, messages: Messages) -> None:
+def _parse(trt: Any, network: Any, log: Any, model: bytes, messages: Messages) -> Any:
+    """Fill `network`; the parser, which owns its weights. Raises EngineError."""
     parser = trt.OnnxParser(network, log)
     if parser.parse(model):
-        return
+        return parser
     problems = [parser.get_error(index).desc() for index in range(parser.num_errors)]
     why = first_line(RuntimeError(problems[0])) if problems else messages.why("it does not say why")
     raise EngineError(f"TensorRT cannot read the graph: {why}")
@@ -131,8 +136,9 @@ def _configure(trt: Any, config: Any, compatibility: str) -> None:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     config.clear_flag(trt.BuilderFlag.TF32)
     config.builder_optimization_level = OPTIMIZATION_LEVEL
-    # never VERSION_COMPATIBLE: such a plan carries host code, which whoever loads it must allow to run
-    if compatibility == "ampere":
+    if compatibility == "version":
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    elif compatibility == "ampere":
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     elif compatibility == "capability":
         level = getattr(trt.HardwareCompatibilityLevel, "SAME_COMPUTE_CAPABILITY", None)

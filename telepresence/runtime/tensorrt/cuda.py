@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from telepresence.errors import EngineError
-from telepresence.runtime.contract import Array, TensorSpec
+from telepresence.runtime.contract import Array, TensorSpec, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,10 @@ class Cuda:
         Raises:
             EngineError: CUDA reports an error; the message says what to do.
         """
-        error, *results = getattr(self.api, name)(*arguments)
+        try:
+            error, *results = getattr(self.api, name)(*arguments)
+        except Exception as failure:  # the bindings cannot load CUDA's library, or it lacks the function
+            raise EngineError(f"CUDA cannot be used ({name}: {first_line(failure)}); {_DRIVER}") from failure
         if int(error) != 0:
             raise EngineError(self._meaning(name, error))
         if not results:
@@ -133,7 +136,7 @@ class CudaMemory:
         size = _bytes(spec)
         address = int(self._cuda.call("cudaHostAlloc", size, 0))
         block = (ctypes.c_uint8 * size).from_address(address)
-        weakref.finalize(block, self._api.cudaFreeHost, address)
+        _when_gone(block, self._api.cudaFreeHost, address)
         array: Array = np.frombuffer(memoryview(block).cast("B"), spec.dtype).reshape(spec.shape)
         array[...] = 0
         return array
@@ -143,7 +146,7 @@ class CudaMemory:
         size = _bytes(spec)
         buffer = Buffer(int(self._cuda.call("cudaMalloc", size)), size)
         self._finalizers = [finalizer for finalizer in self._finalizers if finalizer.alive]
-        self._finalizers.append(weakref.finalize(buffer, self._api.cudaFree, buffer.address))
+        self._finalizers.append(_when_gone(buffer, self._api.cudaFree, buffer.address))
         return buffer
 
     def upload(self, target: Buffer, array: Array) -> None:
@@ -166,18 +169,31 @@ class CudaMemory:
         """See Memory."""
         # thread-local: another session may allocate in another thread meanwhile
         mode = self._api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        self._cuda.call("cudaStreamBeginCapture", self.stream, mode)
         try:
-            work()
-            graph = self._cuda.call("cudaStreamEndCapture", self.stream)
-            captured = self._cuda.call("cudaGraphInstantiate", graph, 0)
-            self._cuda.call("cudaGraphDestroy", graph)
+            self._cuda.call("cudaStreamBeginCapture", self.stream, mode)
+            captured = self._instantiated(self._recorded(work))
         except Exception as error:
-            self._api.cudaStreamEndCapture(self.stream)  # or the stream stays in capture for ever
-            logger.warning("pictures are drawn without a CUDA graph, somewhat slower: %s", error)
+            self._api.cudaGetLastError()  # or TensorRT takes the error that is over for one of its own
+            logger.warning("pictures are drawn without a CUDA graph, somewhat slower: %s", first_line(error))
             return None
         self._graphs.append(captured)
         return lambda: self._cuda.call("cudaGraphLaunch", captured, self.stream)
+
+    def _recorded(self, work: Callable[[], None]) -> Any:
+        try:
+            work()
+        except Exception:
+            error, graph = self._api.cudaStreamEndCapture(self.stream)  # or the stream stays in capture for ever
+            if int(error) == 0:
+                self._api.cudaGraphDestroy(graph)
+            raise
+        return self._cuda.call("cudaStreamEndCapture", self.stream)
+
+    def _instantiated(self, graph: Any) -> Any:
+        try:
+            return self._cuda.call("cudaGraphInstantiate", graph, 0)
+        finally:
+            self._api.cudaGraphDestroy(graph)  # what was instantiated is a copy
 
     def close(self) -> None:
         """See Memory."""
@@ -192,6 +208,12 @@ class CudaMemory:
 
     def _copy(self, target: int, source: int, size: int, kind: str) -> None:
         self._cuda.call("cudaMemcpyAsync", target, source, size, getattr(self._api.cudaMemcpyKind, kind), self.stream)
+
+
+def _when_gone(thing: Any, free: Callable[[int], Any], address: int) -> weakref.finalize[Any, Any]:
+    finalizer = weakref.finalize(thing, free, address)
+    finalizer.atexit = False  # CUDA is being taken down itself by then; the system frees what is left
+    return finalizer
 
 
 def _bytes(spec: TensorSpec) -> int:

@@ -4,7 +4,8 @@ A plan is machine code for one GPU model and one TensorRT version. CACHE/plans/G
 
     "TPLAN1\\n", length of the header (4 bytes, little-endian), header, plan
 
-The header is JSON: the key, SHA-256 and length of the plan.
+The header is JSON: the key, SHA-256 and length of the plan. DIGEST.timings, what TensorRT measured while it built, is
+their SHA-256 (32 bytes) and they themselves.
 
 Executing a plan means trusting it, so one that is damaged, was made for something else, or could have been written by
 another user is removed and built anew.
@@ -20,10 +21,11 @@ import os
 import stat
 import struct
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from telepresence.runtime.machine import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,12 @@ MAGIC: Final = b"TPLAN1\n"
 MAX_HEADER_BYTES: Final = 65_536
 MAX_PLAN_BYTES: Final = 2 * 1024**3
 MAX_TIMINGS_BYTES: Final = 64 * 1024**2
-KEPT_PLANS: Final = 48  # an engine has four; the oldest go first
+COMPATIBILITIES: Final = ("none", "version", "capability", "ampere")
+"""What else a plan may run on, fastest first: nothing; later versions of TensorRT with the same major number; other
+GPUs of the same compute capability; all GPUs since Ampere."""
+KEPT_PLANS: Final = 48  # an engine has five for each size; the oldest go first
 _LENGTH: Final = struct.Struct("<I")
+_DIGEST_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class PlanKey:
     graph: str
     """SHA-256 of the ONNX file, lower-case hex."""
     tensorrt: str
-    """Version of TensorRT, as it names itself."""
+    """Version of TensorRT, as it names itself; of a plan for several, the major number."""
     gpu: str
     """The GPU's name, as the driver gives it; empty for a plan that fits several."""
     capability: str
@@ -50,7 +56,7 @@ class PlanKey:
     precision: str
     """mixed or float32."""
     compatibility: str
-    """Which other GPUs it may run on: none, capability or ampere."""
+    """One of COMPATIBILITIES."""
     rewriting: int
     """Version of what `precision.mixed` does."""
     system: str = sys.platform
@@ -101,7 +107,7 @@ class PlanCache:
         header = {"key": asdict(key), "sha256": hashlib.sha256(plan).hexdigest(), "length": len(plan)}
         text = json.dumps(header).encode()
         try:
-            _write(self.path(key), MAGIC, _LENGTH.pack(len(text)), text, plan)
+            write_whole(self.path(key), MAGIC, _LENGTH.pack(len(text)), text, plan)
             self._forget_oldest()
         except OSError as error:
             logger.warning("the plan cannot be kept in %s (%s); the next start builds it again", self.folder, error)
@@ -112,28 +118,38 @@ class PlanCache:
             self.path(key).unlink(missing_ok=True)
 
     def timings(self, key: PlanKey) -> bytes:
-        """What was measured when plans for this GPU were built; empty if nothing. TensorRT checks it by itself."""
+        """What was measured when plans for this GPU were built; empty if nothing, or if it is damaged."""
         try:
             with self._timings_path(key).open("rb") as file:
-                data = file.read(MAX_TIMINGS_BYTES + 1) if _trusted(file) is None else b""
+                if _trusted(file) is not None:
+                    return b""
+                digest, data = file.read(_DIGEST_BYTES), file.read(MAX_TIMINGS_BYTES + 1)
         except OSError:
             return b""
-        return data if len(data) <= MAX_TIMINGS_BYTES else b""
+        return data if len(data) <= MAX_TIMINGS_BYTES and hashlib.sha256(data).digest() == digest else b""
 
     def keep_timings(self, key: PlanKey, data: bytes) -> None:
         """Keep measurements for the next plan; a later build does without them if that is not possible."""
         if 0 < len(data) <= MAX_TIMINGS_BYTES:
             with contextlib.suppress(OSError):
-                _write(self._timings_path(key), data)
+                write_whole(self._timings_path(key), hashlib.sha256(data).digest(), data)
 
     def _timings_path(self, key: PlanKey) -> Path:
         what = f"{key.tensorrt}\n{key.gpu}\n{key.capability}\n{key.system}"
-        return self.folder / f"timings-{hashlib.sha256(what.encode()).hexdigest()[:24]}.cache"
+        return self.folder / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.timings"
 
     def _forget_oldest(self) -> None:
-        plans = sorted(self.folder.glob("*.plan"), key=lambda path: path.stat().st_mtime, reverse=True)
+        plans = sorted(self.folder.glob("*.plan"), key=_written, reverse=True)
         for path in plans[KEPT_PLANS:]:
             path.unlink(missing_ok=True)
+
+
+def _written(path: Path) -> float:
+    """When; seconds. Another process may have removed the file by now."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _trusted(file: BinaryIO) -> str | None:
@@ -175,17 +191,3 @@ def _plan(file: BinaryIO, key: PlanKey) -> bytes:
     if len(plan) != length or file.read(1) or hashlib.sha256(plan).hexdigest() != header.get("sha256"):
         raise ValueError("it is damaged")
     return plan
-
-
-def _write(path: Path, *parts: bytes) -> None:
-    """Write a whole file or none, for this user only."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(parts)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import threading
 from importlib import util
 from pathlib import Path
@@ -17,8 +18,10 @@ from telepresence.runtime.graphfile import specs
 from telepresence.runtime.machine import cache_folder, nvidia_driver, package_version
 from telepresence.runtime.tensorrt.build import Built, build_plan
 from telepresence.runtime.tensorrt.cuda import Cuda, Gpu
-from telepresence.runtime.tensorrt.plans import PlanCache, PlanKey
+from telepresence.runtime.tensorrt.plans import COMPATIBILITIES, PlanCache, PlanKey
 from telepresence.runtime.tensorrt.session import PlanError, TensorRtSession
+
+logger = logging.getLogger(__name__)
 
 MAJORS: Final = (10, 11)  # of TensorRT; 8 and 9 lack what is called here
 REWRITING: Final = 1  # raise it when precision.mixed makes other graphs of the same ones: plans are then built anew
@@ -32,14 +35,14 @@ class TensorRt:
 
     Args:
         precision: "mixed", or "float32" for comparing.
-        compatibility: see `build.build_plan`.
+        compatibility: one of `plans.COMPATIBILITIES`; None: builds for exactly this machine, and takes any that fits.
         trt, cuda: stand-ins for the modules tensorrt and cuda.bindings.runtime.
     """
 
     batches = True
 
     def __init__(
-        self, precision: str = "mixed", compatibility: str = "none", *, trt: Any = None, cuda: Any = None
+        self, precision: str = "mixed", compatibility: str | None = None, *, trt: Any = None, cuda: Any = None
     ) -> None:
         self._precision, self._compatibility = precision, compatibility
         self._trt, self._api = trt, cuda
@@ -57,8 +60,8 @@ class TensorRt:
         if self._trt is None:
             if nvidia_driver() is None:
                 return "no NVIDIA driver found; install it from nvidia.com/drivers if this machine has an NVIDIA GPU"
-            for module, package in (("tensorrt", "TensorRT"), ("cuda", "cuda-bindings"), ("onnx", "onnx")):
-                if util.find_spec(module) is None:
+            for module, package in (("tensorrt", "TensorRT"), ("cuda.bindings", "cuda-bindings"), ("onnx", "onnx")):
+                if not _installed(module):
                     return f"{package} is not installed; get it with: {_INSTALL}"
         version = self.version
         if version is not None and not _supported(version):
@@ -68,17 +71,17 @@ class TensorRt:
     def ready(self, path: Path) -> bool:
         """See Compiling.ready."""
         try:
-            return self._cache().has(self._key(path, Cuda(self._api).gpu()))
-        except (EngineError, OSError):
+            return any(map(self._cache().has, self._keys(path, Cuda(self._api).gpu())))
+        except Exception:  # whatever it is: `build` will meet it, and say so
             return False
 
     def build(self, path: Path, progress: Progress | None = None) -> None:
         """See Compiling.build."""
         with _building:
             try:
-                key = self._key(path, self._suitable(Cuda(self._api).gpu()))
-                if self._cache().read(key) is None:
-                    self._compiled(path, key, progress)
+                keys = self._keys(path, self._suitable(Cuda(self._api).gpu()))
+                if all(self._cache().read(key) is None for key in keys):
+                    self._compiled(path, keys[0], progress)
             except OSError as error:
                 raise EngineError(f"{path} cannot be read ({error.strerror})") from error
 
@@ -86,16 +89,18 @@ class TensorRt:
         """See Runtime.load. Compiles if there is no plan that can be used."""
         try:
             cuda = Cuda(self._api)
-            key = self._key(path, self._suitable(cuda.gpu()))
-            plan = self._cache().read(key)
-            if plan is not None:
-                try:
-                    return self._open(cuda, path, plan)
-                except PlanError:
-                    self._cache().remove(key)  # it passed our checks and not TensorRT's
+            keys = self._keys(path, self._suitable(cuda.gpu()))
+            for key in keys:
+                plan = self._cache().read(key)
+                if plan is not None:
+                    try:
+                        return self._open(cuda, path, key, plan)
+                    except PlanError as error:  # it passed our checks and not TensorRT's
+                        logger.warning("the plan %s is not used: %s", self._cache().path(key), error)
+                        self._cache().remove(key)
             with _building:
-                plan = self._compiled(path, key, None)
-            return self._open(cuda, path, plan)
+                plan = self._compiled(path, keys[0], None)
+            return self._open(cuda, path, keys[0], plan)
         except EngineError as error:
             raise EngineError(f"{self.name} cannot load {path.name}: {error}") from error
         except Exception as error:
@@ -116,12 +121,12 @@ class TensorRt:
         return gpu
 
     def _compiled(self, path: Path, key: PlanKey, progress: Progress | None) -> bytes:
-        model, _ = self._rewritten(path)
+        model = self._rewritten(path)
         cache = self._cache()
         built: Built = build_plan(
             self._module(),
             model.SerializeToString(),
-            compatibility=self._compatibility,
+            compatibility=key.compatibility,
             timings=cache.timings(key),
             progress=progress,
         )
@@ -129,35 +134,49 @@ class TensorRt:
         cache.keep_timings(key, built.timings)
         return built.plan
 
-    def _open(self, cuda: Cuda, path: Path, plan: bytes) -> Session:
+    def _open(self, cuda: Cuda, path: Path, key: PlanKey, plan: bytes) -> Session:
         import onnx
 
-        graph = onnx.load(str(path)).graph
-        _, half_inputs = self._rewritten(path)
-        lifted = dict.fromkeys(half_inputs, np.dtype(np.float16))
-        return TensorRtSession(self._module(), cuda, plan, specs(graph.input), specs(graph.output), lifted)
+        from telepresence.runtime.precision import lift_bytes
 
-    def _rewritten(self, path: Path) -> tuple[Any, tuple[str, ...]]:
+        graph = onnx.load(str(path)).graph
+        inputs, outputs = specs(graph.input), specs(graph.output)
+        lifted = dict.fromkeys(lift_bytes(graph), np.dtype(np.float16))  # all that the plan takes otherwise
+        host_code = key.compatibility == "version"
+        return TensorRtSession(self._module(), cuda, plan, inputs, outputs, lifted, host_code=host_code)
+
+    def _rewritten(self, path: Path) -> Any:
+        """What is compiled: onnx.ModelProto."""
         import onnx
 
         from telepresence.runtime.precision import lift_bytes, mixed
 
         model = onnx.load(str(path))
         if self._precision == "mixed":
-            rewritten = mixed(model)
-            return rewritten.model, rewritten.half_inputs
-        return model, lift_bytes(model.graph)
+            return mixed(model).model
+        lift_bytes(model.graph)
+        return model
 
-    def _key(self, path: Path, gpu: Gpu) -> PlanKey:
+    def _keys(self, path: Path, gpu: Gpu) -> list[PlanKey]:
+        """Of plans that fit, the fastest first; the first is the one to build."""
         with path.open("rb") as file:
             graph = hashlib.file_digest(file, "sha256").hexdigest()
-        several = self._compatibility != "none"
-        capability = "8.0" if self._compatibility == "ampere" else gpu.capability
-        name = "" if several else gpu.name
-        return PlanKey(graph, self._full_version(), name, capability, self._precision, self._compatibility, REWRITING)
-
-    def _full_version(self) -> str:
-        return str(self._module().__version__)
+        keys = []
+        for compatibility in COMPATIBILITIES if self._compatibility is None else (self._compatibility,):
+            version = str(self._module().__version__)
+            name, capability = gpu.name, gpu.capability
+            if compatibility == "version":
+                version = version.partition(".")[0]
+            elif compatibility == "capability":
+                name = ""
+            elif compatibility == "ampere":
+                name, capability = "", "8.0"
+                if int(gpu.capability.partition(".")[0]) < 8:
+                    continue
+            keys.append(PlanKey(graph, version, name, capability, self._precision, compatibility, REWRITING))
+        if not keys:
+            raise EngineError(f"{gpu.name} is older than Ampere; build for it without --compatible ampere")
+        return keys
 
     def _module(self) -> Any:
         if self._trt is None:
@@ -173,6 +192,13 @@ class TensorRt:
 
     def _cache(self) -> PlanCache:
         return PlanCache(cache_folder() / "plans")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return util.find_spec(module) is not None
+    except (ImportError, AttributeError, ValueError):  # of a module in a package that is missing, or damaged
+        return False
 
 
 def _supported(version: str) -> bool:

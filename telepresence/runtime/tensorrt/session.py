@@ -27,6 +27,7 @@ class TensorRtSession(DeviceSession):
         plan: its bytes.
         inputs, outputs: of the engine's graph.
         lifted: inputs that the plan takes in another dtype.
+        host_code: whether the plan may bring code for the CPU: one for several versions of TensorRT does.
 
     Raises:
         PlanError: the plan is not one of this graph for this machine.
@@ -41,6 +42,8 @@ class TensorRtSession(DeviceSession):
         inputs: Mapping[str, TensorSpec],
         outputs: Mapping[str, TensorSpec],
         lifted: Mapping[str, np.dtype[Any]],
+        *,
+        host_code: bool = False,
     ) -> None:
         self._messages = Messages()
         self._log = make_logger(trt, self._messages)
@@ -49,6 +52,8 @@ class TensorRtSession(DeviceSession):
         except Exception as error:
             raise EngineError(f"TensorRT cannot use the GPU: {self._messages.why(str(error))}") from error
         self._messages.refuse("TensorRT cannot use the GPU", self._runtime, self._log)
+        if host_code:
+            self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise PlanError(f"the plan cannot be read: {self._messages.why('it does not say why')}")

@@ -52,6 +52,8 @@ class Program:
         self._note_last_uses()
         needed = {name for step in self._steps for name in step.inputs} | set(self.outputs)
         self._constants = {name: value for name, value in self._constants.items() if name in needed}
+        if device.type == "cuda":  # whoever runs this has a stream of their own, which does not wait for ours
+            torch.cuda.synchronize(device)
 
     def run(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Execute; tensors are on the program's device. Waits for nothing."""

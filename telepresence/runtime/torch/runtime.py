@@ -6,6 +6,7 @@ when a graph is loaded.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from importlib import util
 from pathlib import Path
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
     from telepresence.runtime.torch.program import Program
 
+logger = logging.getLogger(__name__)
+
 _INSTALL: Final = "pip install torch onnx"
+_CPU_ONLY: Final = f"this torch was built without CUDA; {_INSTALL} with the index for CUDA at pytorch.org"
 
 
 class Torch:
@@ -53,6 +57,8 @@ class Torch:
         for needed in ("torch", "onnx"):
             if util.find_spec(needed) is None:
                 return f"{needed} is not installed; get it with: {_INSTALL}"
+        if self._device == "cuda" and (self.version or "").endswith("+cpu"):
+            return _CPU_ONLY  # importing it only to find that out would cost every start seconds
         return None
 
     def load(self, path: Path, *, threads: int | None = None) -> Session:
@@ -75,7 +81,7 @@ def _device(name: str) -> torch.device:
 
     if name == "cuda":
         if torch.version.cuda is None:
-            raise EngineError(f"this torch was built without CUDA; {_INSTALL} with the index for CUDA at pytorch.org")
+            raise EngineError(_CPU_ONLY)
         if not torch.cuda.is_available():
             raise EngineError(
                 f"torch finds no usable GPU; it needs a driver for CUDA {torch.version.cuda}: update the driver"
@@ -124,7 +130,8 @@ class _TorchMemory:
         return array
 
     def buffer(self, spec: TensorSpec) -> torch.Tensor:
-        return self._empty(spec, self._device)
+        with self._on_stream():  # torch keeps memory by the stream that it was allocated on
+            return self._empty(spec, self._device)
 
     def upload(self, target: torch.Tensor, array: Array) -> None:
         with self._on_stream():
@@ -146,9 +153,16 @@ class _TorchMemory:
         if self.stream is None:
             return None
         graph = self._torch.cuda.CUDAGraph()
-        # another session may allocate in another thread meanwhile
-        with self._torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-            work()
+        try:
+            # another session may allocate in another thread meanwhile; a capture that fails leaves its stream current
+            with (
+                self._on_stream(),
+                self._torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
+            ):
+                work()
+        except Exception as error:
+            logger.warning("pictures are drawn without a CUDA graph, somewhat slower: %s", first_line(error))
+            return None
 
         def replay() -> None:
             with self._on_stream():
