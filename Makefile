@@ -2,15 +2,18 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+WEB := web/vendor/.fetched
 PYTHON ?= # found by scripts/find-python.sh
 
-.PHONY: help setup setup-test setup-train run test lint types bench clean lock
+.PHONY: help setup setup-test setup-train web run test lint types bench clean lock
 
 help:
 	@echo "make run     a whole call on this machine: your camera in, your avatar out"
 	@echo "make test    install what tests need, and run them"
 	@echo "make lint    style and types"
 	@echo "make setup   only make .venv with what 'make run' needs"
+	@echo "make web     only fetch what the pages take from npm"
+	@echo "make bench   measure a call on this machine, in real browsers: a report in out/bench, in under 10 minutes"
 	@echo "make setup-train   also torch, for making engines"
 
 # Installing is repeated only when what is to be installed has changed.
@@ -24,19 +27,33 @@ $(VENV)/.test: $(VENV)/.live
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,lint,train]'
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.live
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
 $(VENV)/.train: $(VENV)/.live
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[train]'
 	@touch $@
+
+# What the pages take from npm, by their lock file. Only participants with nothing but a browser need it.
+$(WEB): web/package.json web/package-lock.json scripts/fetch_web.py $(VENV)/.live
+	$(BIN)/python scripts/fetch_web.py
+
+web: $(WEB)
 
 setup: $(VENV)/.live
 setup-test: $(VENV)/.test
 setup-train: $(VENV)/.train
 
 run: setup
+	@$(MAKE) --no-print-directory $(WEB) || echo "going on without: nobody can join with a browser alone"
 	$(BIN)/telepresence demo
 
-test: setup-test
+test: setup-test $(WEB)
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.bench
+	$(BIN)/telepresence bench all
 
 lint: setup-test
 	$(BIN)/ruff check .
@@ -50,4 +67,4 @@ lock: setup-test
 	  --upgrade --output-file constraints.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) web/vendor out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

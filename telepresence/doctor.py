@@ -286,6 +286,9 @@ def _page() -> Check:
         return Check("page", "fail", str(error), _REINSTALL)
     if not any(folder.glob("*.html")):
         return Check("page", "fail", f"{folder} has no page in it", _REINSTALL)
+    if not (folder / "vendor" / ".fetched").is_file():
+        finding = f"{folder} lacks what the hub's page takes from npm: nobody can join by a browser alone"
+        return Check("page", "warn", finding, "make web; needs the network once")
     return Check("page", "ok", str(folder))
 
 

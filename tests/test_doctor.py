@@ -174,3 +174,14 @@ def test_exit_status(
     assert run_doctor(print_json=True) == status
     assert json.loads(capsys.readouterr().out)["ok"] is (status == 0)
     assert run_doctor(tmp_path / "missing" / "doctor.json") == 1
+
+
+def test_a_page_without_what_comes_from_npm_is_known_to_lack_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "index.html").write_text("")
+    monkeypatch.setattr(doctor, "shipped", lambda name: tmp_path)
+    assert doctor._page().remedy.startswith("make web")
+    (tmp_path / "vendor").mkdir()
+    (tmp_path / "vendor" / ".fetched").write_text("")
+    assert doctor._page().status == "ok"

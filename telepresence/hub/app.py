@@ -1,4 +1,4 @@
-"""The hub as an ASGI application: `GET /healthz` and the WebSocket `/signal`. `docs/signalling.md` specifies them.
+"""The hub as an ASGI application: `GET /healthz`, the WebSocket `/signal` and the page. See `docs/signalling.md`.
 
 Logs say what happened and how often, never who or where: no names, rooms, addresses, tokens or session descriptions.
 """
@@ -24,6 +24,7 @@ from telepresence.errors import RoomFullError, SignallingError, TokenError
 from telepresence.hub import limits, tokens
 from telepresence.hub.codec import parse_from_client
 from telepresence.hub.connection import Connection
+from telepresence.hub.ice import IceConfig
 from telepresence.hub.limits import AddressLimits, TokenBucket, address_key, origin_allowed
 from telepresence.hub.messages import (
     MAX_PARTICIPANTS,
@@ -39,6 +40,7 @@ from telepresence.hub.messages import (
     Relay,
     Relayed,
 )
+from telepresence.hub.pages import HINT, Pages
 from telepresence.hub.rooms import GRACE_S, Rooms
 
 JOIN_TIMEOUT_S: Final = 10.0  # from the connection to the join
@@ -55,7 +57,9 @@ class HubConfig:
     origins: tuple[str, ...] = ()
     """Pages that may connect beside the hub's own, such as `https://hub.example.org`."""
     ice_servers: tuple[IceServer, ...] = field(default=(), repr=False)
-    """STUN and TURN servers that participants are told of."""
+    """STUN and TURN servers that all participants are told of, as they are."""
+    ice: IceConfig = field(default=IceConfig(), repr=False)
+    """Further ones, with credentials that are each participant's own; and whether connections go by TURN only."""
     capacity: int = MAX_PARTICIPANTS
     """Places in a room."""
     grace_s: float = GRACE_S
@@ -78,25 +82,24 @@ class HubConfig:
             raise ValueError(f"the hub's secret must have at least {tokens.MIN_SECRET_BYTES} bytes")
 
 
-def create_app(config: HubConfig, routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """The hub, with `routes` of the caller's own before it."""
+def create_app(config: HubConfig, routes: Sequence[BaseRoute] | None = None) -> Starlette:
+    """The hub with its page, or with `routes` of the caller's own in place of the page."""
     hub = _Hub(config)
-    own = [
-        Route("/healthz", _healthz, methods=["GET"]),
-        Route("/room/{room}", _room, methods=["GET"]),
-        WebSocketRoute("/signal", hub.signal),
-    ]
-    return Starlette(routes=[*routes, *own])
+    pages = Pages().routes() if routes is None else [*routes, Route("/room/{room}", _room)]
+    app = Starlette(routes=[*pages, Route("/healthz", _healthz), WebSocketRoute("/signal", hub.signal)])
+    app.router.redirect_slashes = False  # it names scheme and host, by plain HTTP behind a proxy: with the token
+    return app
 
 
 async def _healthz(request: Request) -> Response:
-    return JSONResponse({"status": "ok", "version": __version__, "protocol": PROTOCOL})
+    now_ms = round(time.time() * 1000)  # for `doctor`: tokens and TURN credentials go by the clock
+    document = {"status": "ok", "version": __version__, "protocol": PROTOCOL, "time_ms": now_ms}
+    return JSONResponse(document, headers={"Cache-Control": "no-store"})
 
 
 async def _room(request: Request) -> Response:
-    """For those who open a join URL in a browser."""
-    text = "This is a telepresence room. Enter it with this page's address, in quotes:\n\n    telepresence join 'URL'\n"
-    return PlainTextResponse(text, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+    """For those who open a join URL in a browser, where there is no page for them."""
+    return PlainTextResponse(HINT, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
 
 class _Hub:
@@ -164,8 +167,8 @@ class _Hub:
         self._sweep()
         try:
             claims = self._claims(join)
-            name = claims.name or join.name
-            entry = self._rooms.join(join.room, name, join.schemas, resume_id=claims.participant)
+            name, vouched = claims.name or join.name, bool(claims.name)
+            entry = self._rooms.join(join.room, name, join.schemas, resume_id=claims.participant, vouched=vouched)
         except (TokenError, RoomFullError) as error:
             connection.refuse("token" if isinstance(error, TokenError) else "full", str(error))
             return
@@ -185,7 +188,10 @@ class _Hub:
             kind="resume",
         )
         resumed = bool(claims.participant)
-        connection.send(Joined(entry.participant.id, resume, entry.others, self._config.ice_servers, resumed))
+        ice = self._config.ice
+        servers = (*self._config.ice_servers, *ice.servers(entry.participant.id, time.time()))
+        told = Joined(entry.participant.id, resume, entry.others, servers, resumed, ice.relay_only, claims.name)
+        connection.send(told)
         if not entry.returned:
             self._tell(join.room, Arrived(entry.participant), but=entry.participant.id)
         _log.info("a participant %s; %d connected", "resumed" if resumed else "joined", len(self._connections))

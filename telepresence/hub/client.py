@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket as sockets
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +35,7 @@ from telepresence.hub.codec import (
     parse_schemas,
     parse_token,
 )
+from telepresence.hub.ice import is_turn
 from telepresence.hub.messages import (
     MAX_MESSAGE_BYTES,
     Arrived,
@@ -49,6 +52,7 @@ from telepresence.hub.messages import (
     Relay,
     Relayed,
 )
+from telepresence.hub.tls import client_context, tls_problem
 from telepresence.hub.urls import JoinUrl, parse_join_url
 
 __all__ = [
@@ -72,7 +76,16 @@ OPEN_TIMEOUT_S: Final = 5.0  # for the connection, and again for the answer to `
 PING_INTERVAL_S: Final = 5.0  # a dead link to the hub is noticed within twice this
 CLOSE_TIMEOUT_S: Final = 1.0
 BACKOFF_FIRST_S: Final = 0.25
-BACKOFF_MOST_S: Final = 5.0  # well within the hub's grace period of 20 s
+BACKOFF_EAGER_S: Final = 0.5  # most of the first EAGER_ATTEMPTS: a call's connections may be waiting for this one
+BACKOFF_MOST_S: Final = 5.0  # later; well within the hub's grace period of 20 s
+EAGER_ATTEMPTS: Final = 40  # about 20 s of a hub that refuses, and more than a minute of a link that is cut
+# A SYN that was lost is repeated after 1 s, then after 2, 4 ...: to begin anew is faster, unless the link is that slow.
+REOPEN_S: Final = 1.4
+REOPEN_TIMES: Final = 3  # what the last attempt that succeeded took
+PATIENT_ATTEMPTS: Final = 15  # after so many, every third gets OPEN_TIMEOUT_S: the link may be a slower one by now
+UNANSWERED_MS: Final = (
+    3_000  # then a connection is given up; the kernel itself would try for a quarter of an hour
+)
 STEADY_S: Final = 10.0  # a connection that lasted this long starts the backoff over
 
 _FINAL: Final = {"token": TokenError, "full": RoomFullError}
@@ -101,7 +114,10 @@ Event = Joined | Arrived | Left | Relayed | Refused | Disconnected
 
 
 class Backoff:
-    """Waits between attempts: doubling, up to BACKOFF_MOST_S, each cut by a random part so that clients spread out."""
+    """Waits between attempts: doubling up to a bound, each cut by a random part so that clients spread out.
+
+    The bound is BACKOFF_EAGER_S for the first EAGER_ATTEMPTS, BACKOFF_MOST_S after them.
+    """
 
     def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
         self._uniform = uniform
@@ -109,9 +125,21 @@ class Backoff:
 
     def next_s(self) -> float:
         """Seconds to wait before the next attempt: between half of the doubled wait and all of it."""
-        whole = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(self._attempts, 16))
+        later = max(0, self._attempts - EAGER_ATTEMPTS)
+        eager = min(BACKOFF_EAGER_S, BACKOFF_FIRST_S * 2 ** min(self._attempts, 16))
+        whole = min(BACKOFF_MOST_S, eager * 2 ** min(later, 16))
         self._attempts += 1
         return self._uniform(whole / 2, whole)
+
+    def patience_s(self, took_s: float) -> float:
+        """Seconds that the present attempt may take, if the last good one took so long."""
+        if self._attempts > PATIENT_ATTEMPTS and self._attempts % 3 == 0:
+            return OPEN_TIMEOUT_S
+        return min(OPEN_TIMEOUT_S, max(REOPEN_S, REOPEN_TIMES * took_s))
+
+    def calm(self) -> None:
+        """The hub asks for time: no more eagerness."""
+        self._attempts = max(self._attempts, EAGER_ATTEMPTS)
 
     def reset(self) -> None:
         """Start over with the shortest wait."""
@@ -123,16 +151,22 @@ class HubClient:
 
     def __init__(self, url: str, join: Join, *, backoff: Backoff | None = None) -> None:
         self._url = url
+        self._tls = client_context() if url.startswith("wss:") else None
         self._join = join
         self._backoff = backoff or Backoff()
         self._socket: ClientConnection | None = None
         self._joined: Joined | None = None
         self._closing = asyncio.Event()
+        self._patience_s, self._took_s = OPEN_TIMEOUT_S, 0.0  # of an attempt to connect; the last good one
 
         self.id = ""
         """Own id; may change at a reconnect that could not resume (`Joined.resumed` is then False)."""
         self.ice_servers: tuple[IceServer, ...] = ()
-        """What the hub recommended last."""
+        """What the hub recommended last; made for this participant, and for a limited time."""
+        self.relay_only = False
+        """Whether the hub wants peer connections to go by TURN only."""
+        self.vouched_name = ""
+        """The name that our token gives us; empty: we choose."""
         self.malformed = 0
         """Messages from the hub that could not be parsed and were skipped."""
         self.reconnects = 0
@@ -147,6 +181,7 @@ class HubClient:
         name: str = "",
         schemas: Sequence[int] = (1,),
         *,
+        relay_only: bool = False,
         backoff: Backoff | None = None,
     ) -> Self:
         """Connect to `ws://HOST:PORT/signal` and join the room. Iterate over the client next, without long pauses.
@@ -157,13 +192,15 @@ class HubClient:
             room: `JoinUrl.room`.
             name: shown to the others; may be empty.
             schemas: motion schemas that this participant can decode (`wire.codec.SCHEMAS`).
+            relay_only: that this participant wants to connect by TURN only.
             backoff: for tests.
 
         Raises:
             TokenError: the hub does not take the token.
             RoomFullError: no free place.
             RoomError: the hub refused for another reason.
-            InputError: no hub answers at `url`, or name, room or schemas cannot be used.
+            InputError: no hub answers at `url`, or name, room or schemas cannot be used; or the hub names no TURN
+                server, without which `relay_only` connects nobody.
         """
         try:
             join = Join(parse_token(token), parse_room(room), parse_name(name), parse_schemas(schemas))
@@ -174,10 +211,18 @@ class HubClient:
             await client._open()
         except (*_UNREACHABLE, UnicodeError) as error:  # UnicodeError: a host name that cannot be one
             where = urlsplit(url).netloc
+            if isinstance(error, ssl.SSLError):
+                raise InputError(f"{where}: {tls_problem(error)}") from error
             raise InputError(
                 f"no hub answers at {where} ({_reason(error)}); check that it runs (telepresence hub) "
                 "and that host and port of the join URL are right"
             ) from error
+        if relay_only and not any(is_turn(url) for server in client.ice_servers for url in server.urls):
+            await client.close()
+            raise InputError(
+                "--relay-only: this hub names no TURN server, so nobody could be connected; whoever runs it has to "
+                "give it --turn and --turn-secret-file (docs/nat.md), or join without --relay-only"
+            )
         return client
 
     @property
@@ -261,9 +306,12 @@ class HubClient:
     async def _reopen(self) -> None:
         if self._closing.is_set():
             return
+        self._patience_s = self._backoff.patience_s(self._took_s)
         try:
             await self._open()
         except (*_UNREACHABLE, _BusyError) as error:
+            if isinstance(error, _BusyError):
+                self._backoff.calm()
             _log.info("hub not reachable (%s); trying again", _reason(error))
         else:
             self.reconnects += 1
@@ -272,19 +320,22 @@ class HubClient:
 
     async def _open(self) -> None:
         """Connect and join. Raises _BusyError or another RoomError when refused."""
+        begun_s = asyncio.get_running_loop().time()
         socket = await connect(
             self._url,
-            open_timeout=OPEN_TIMEOUT_S,
+            open_timeout=self._patience_s,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_INTERVAL_S,
             close_timeout=CLOSE_TIMEOUT_S,
             max_size=MAX_MESSAGE_BYTES,
             compression=None,
             proxy=None,
+            ssl=self._tls,
             logger=_quiet,
         )
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
+            _notice_a_cut(socket)
+            async with asyncio.timeout(self._patience_s):
                 await socket.send(encode(self._join))
                 answer = await self._receive(socket)
             if isinstance(answer, Refused):
@@ -294,9 +345,11 @@ class HubClient:
         except BaseException:
             await socket.close()
             raise
+        self._took_s = asyncio.get_running_loop().time() - begun_s
         self._socket, self._joined = socket, answer
         self._join = replace(self._join, resume=answer.resume)
-        self.id, self.ice_servers = answer.id, answer.ice_servers
+        self.id, self.ice_servers, self.relay_only = answer.id, answer.ice_servers, answer.relay_only
+        self.vouched_name = answer.name
 
     async def _hang_up(self) -> None:
         await self._send(Leave())
@@ -326,6 +379,15 @@ def _refuse(refused: Refused, *, final_only: bool = False) -> None:
         raise _FINAL.get(refused.code, RoomError)(refused.message)
     if not final_only:
         raise _BusyError(refused.message)
+
+
+def _notice_a_cut(socket: ClientConnection) -> None:
+    """Have the connection fail soon after nothing gets through, where the system can (RFC 5482)."""
+    raw = socket.transport.get_extra_info("socket")
+    option = getattr(sockets, "TCP_USER_TIMEOUT", None)
+    if raw is not None and option is not None:
+        with suppress(OSError):
+            raw.setsockopt(sockets.IPPROTO_TCP, option, UNANSWERED_MS)
 
 
 def _reason(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from telepresence.errors import SignallingError
+from telepresence.hub.ice import is_stun, is_turn
 from telepresence.hub.messages import (
     MAX_ICE_SERVERS,
     MAX_ID_CHARACTERS,
@@ -43,6 +44,7 @@ from telepresence.hub.messages import (
 )
 
 KINDS: Final = ("offer", "answer", "bye")
+MEDIA: Final = ("motion", "sound")
 
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)  # closing quote optional: linear on any text
 _ROOM: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -101,7 +103,8 @@ def parse_from_hub(text: str) -> FromHub:
         return Relayed(parse_id(fields.get("from"), "from"), _parse_payload(fields.get("payload")))
     if kind == "error":
         to = fields.get("to")
-        explanation = _string(fields.get("message"), "message", MAX_TEXT_CHARACTERS)
+        text = _string(fields.get("message"), "message", MAX_TEXT_CHARACTERS)
+        explanation = "".join(c if c.isprintable() else " " for c in text)  # it ends up in a terminal
         code = _string(fields.get("code"), "code", MAX_ID_CHARACTERS)
         return Refused(code, explanation, None if to is None else parse_id(to, "to"))
     raise SignallingError("type is none of: joined, arrived, left, relay, error")
@@ -179,26 +182,32 @@ def _parse_join(fields: dict[str, Any]) -> Join:
 def _parse_joined(fields: dict[str, Any]) -> Joined:
     others = _list(fields.get("participants"), "participants", MAX_PARTICIPANTS)
     servers = _list(fields.get("ice_servers", []), "ice_servers", MAX_ICE_SERVERS)
+    known = [_parse_ice_server(_object(server, "ice_servers")) for server in servers]
     return Joined(
         parse_id(fields.get("id")),
         parse_token(fields.get("resume"), "resume"),
         tuple(_parse_participant(_object(other, "participants")) for other in others),
-        tuple(_parse_ice_server(_object(server, "ice_servers")) for server in servers),
+        tuple(server for server in known if server.urls),
         fields.get("resumed") is True,
+        fields.get("relay_only") is True,
+        parse_name(fields.get("name", "")),
     )
 
 
 def _parse_participant(fields: dict[str, Any]) -> Participant:
     return Participant(
-        parse_id(fields.get("id")), parse_name(fields.get("name", "")), parse_schemas(fields.get("schemas"))
+        parse_id(fields.get("id")),
+        parse_name(fields.get("name", "")),
+        parse_schemas(fields.get("schemas")),
+        fields.get("vouched") is True,
     )
 
 
 def _parse_ice_server(fields: dict[str, Any]) -> IceServer:
-    urls = _list(fields.get("urls"), "urls", MAX_ICE_SERVERS)
+    urls = [_string(url, "urls", MAX_TEXT_CHARACTERS) for url in _list(fields.get("urls"), "urls", MAX_ICE_SERVERS)]
     username, credential = fields.get("username"), fields.get("credential")
     return IceServer(
-        tuple(_string(url, "urls", MAX_TEXT_CHARACTERS) for url in urls),
+        tuple(url for url in urls if is_stun(url) or is_turn(url)),  # others would fail every connection
         None if username is None else _string(username, "username", MAX_TEXT_CHARACTERS),
         None if credential is None else _string(credential, "credential", MAX_TEXT_CHARACTERS),
     )
@@ -209,6 +218,9 @@ def _parse_payload(value: object) -> Payload:
     kind = fields.get("kind")
     if kind not in KINDS:
         raise SignallingError(f"kind is none of: {', '.join(KINDS)}")
+    media = fields.get("media", "motion")
+    if media not in MEDIA:
+        raise SignallingError(f"media is none of: {', '.join(MEDIA)}")
     sdp = _string(fields.get("sdp", ""), "sdp", MAX_SDP_BYTES)
     if len(sdp.encode()) > MAX_SDP_BYTES:
         raise SignallingError(f"sdp is longer than {MAX_SDP_BYTES} bytes")
@@ -218,7 +230,8 @@ def _parse_payload(value: object) -> Payload:
         raise SignallingError("sdp contains line breaks other than CRLF or LF")
     if (kind == "bye") != (not sdp):
         raise SignallingError("an offer or answer needs an sdp, a bye has none")
-    return Payload(cast("Any", kind), _integer(fields.get("session"), "session", 0, MAX_SESSION), sdp)
+    session = _integer(fields.get("session"), "session", 0, MAX_SESSION)
+    return Payload(cast("Any", kind), session, sdp, cast("Any", media))
 
 
 def _object(value: object, field: str) -> dict[str, Any]:
@@ -255,7 +268,8 @@ def _matched(value: object, field: str, most: int, pattern: re.Pattern[str]) -> 
 
 
 def _participant(p: Participant) -> dict[str, Any]:
-    return {"id": p.id, "name": p.name, "schemas": list(p.schemas)}
+    vouched = {"vouched": True} if p.vouched else {}
+    return {"id": p.id, "name": p.name, "schemas": list(p.schemas)} | vouched
 
 
 def _ice_server(server: IceServer) -> dict[str, Any]:
@@ -264,7 +278,10 @@ def _ice_server(server: IceServer) -> dict[str, Any]:
 
 
 def _payload(p: Payload) -> dict[str, Any]:
-    return {"kind": p.kind, "session": p.session} | ({"sdp": p.sdp} if p.sdp else {})
+    fields: dict[str, Any] = {"kind": p.kind, "session": p.session}
+    if p.media != "motion":  # which is what its absence means
+        fields["media"] = p.media
+    return fields | ({"sdp": p.sdp} if p.sdp else {})
 
 
 _ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
@@ -286,6 +303,8 @@ _ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
         "participants": [_participant(p) for p in m.participants],
         "ice_servers": [_ice_server(s) for s in m.ice_servers],
         "resumed": m.resumed,
+        "relay_only": m.relay_only,
+        **({"name": m.name} if m.name else {}),
     },
     Arrived: lambda m: {"type": "arrived"} | _participant(m.participant),
     Left: lambda m: {"type": "left", "id": m.id},

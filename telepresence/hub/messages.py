@@ -34,6 +34,8 @@ class Participant:
     """What the participant calls itself, or what its token says; may be empty. Printable."""
     schemas: tuple[int, ...]
     """Motion schemas that it can decode, ascending."""
+    vouched: bool = False
+    """Whether the name is its token's: then no name that it gives itself later replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Payload:
     """Chosen by the offerer, larger with each new peer connection to the same participant; an answer repeats it."""
     sdp: str = ""
     """Session description (RFC 8866) with all candidates in it; empty for `bye`."""
+    media: Literal["motion", "sound"] = "motion"
+    """What the peer connection is for: motion is between edges, sound between pages. Sessions count apart for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,10 @@ class Joined:
     """What the hub recommends; empty on a local network."""
     resumed: bool = False
     """The id is the one that you had before. After a hub restart the list may lack others who are not back yet."""
+    relay_only: bool = False
+    """Peer connections of this room go by TURN only, so that nobody sees anybody's address."""
+    name: str = ""
+    """The name that your token gives you, and the others are told; empty: you choose."""
 
 
 @dataclass(frozen=True, slots=True)

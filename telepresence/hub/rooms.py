@@ -62,7 +62,9 @@ class Rooms:
         self._new_id = new_id
         self._rooms: dict[str, dict[str, _Seat]] = {}
 
-    def join(self, room: str, name: str, schemas: tuple[int, ...], *, resume_id: str = "") -> Entry:
+    def join(
+        self, room: str, name: str, schemas: tuple[int, ...], *, resume_id: str = "", vouched: bool = False
+    ) -> Entry:
         """Take a place. With `resume_id` (vouched for by the caller) the participant gets that id again.
 
         Call `expire` first, so that places whose time is up are free. Tell `entry.others` unless `entry.returned`.
@@ -71,7 +73,7 @@ class Rooms:
             RoomFullError: no free place, or too many rooms.
         """
         seats = self._rooms.get(room, {})
-        participant = Participant(resume_id or self._new_id(), name, schemas)
+        participant = Participant(resume_id or self._new_id(), name, schemas, vouched)
         seat = seats.get(participant.id)
         if seat is None:
             if len(seats) >= self._capacity:

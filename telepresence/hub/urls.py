@@ -59,6 +59,25 @@ def join_url(base: str, room: str, token: str) -> str:
     return f"{base.rstrip('/')}/room/{quote(room)}?token={quote(token)}"
 
 
+def origin_of(url: str) -> str:
+    """`https://Hub.example.org:443/` -> `https://hub.example.org`, as browsers write it.
+
+    Raises:
+        InputError: no such URL, or there is more of it: a hub is at the root of its name.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    more = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if parts.scheme not in ("http", "https") or not parts.hostname or more:
+        raise InputError("a --public-url is like https://hub.example.org or http://192.0.2.1:8081, nothing after it")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = port in (None, {"http": 80, "https": 443}[parts.scheme])
+    return f"{parts.scheme}://{name}" if usual else f"{parts.scheme}://{name}:{port}"
+
+
 def base_url(host: str, port: int) -> str:
     """Where others find a server that listens on `host`: for all addresses, the one that leads to the network."""
     try:

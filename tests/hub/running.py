@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import uvicorn
+from starlette.routing import BaseRoute
 from websockets.asyncio.client import ClientConnection, connect
 
 from telepresence.hub import tokens
@@ -34,10 +36,18 @@ class Hub:
 
 
 @asynccontextmanager
-async def hub(port: int = 0, **options: Any) -> AsyncIterator[Hub]:
+async def hub(
+    port: int = 0,
+    *,
+    tls: ssl.SSLContext | None = None,
+    proxies: Sequence[str] = (),
+    routes: Sequence[BaseRoute] | None = None,
+    **options: Any,
+) -> AsyncIterator[Hub]:
     listener = bind("127.0.0.1", port)
     port = listener.getsockname()[1]  # it listens already, so clients need not wait for the server
-    server = make_server(create_app(HubConfig(**({"secret": SECRET} | options))))
+    app = create_app(HubConfig(**({"secret": SECRET} | options)), routes)
+    server = make_server(app, tls=tls, proxies=proxies)
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup(sockets=[listener])  # serve() itself would take 0.2 s to notice that it is to end

@@ -49,6 +49,12 @@ def test_two_participants_exchange_offer_and_answer():
             await say(a, type="relay", to=bob["id"], payload=answer)
             assert await hear(b) == {"type": "relay", "from": ada["id"], "payload": answer}
 
+            sound = OFFER | {"media": "sound"}
+            await say(b, type="relay", to=ada["id"], payload=sound)
+            assert await hear(a) == {"type": "relay", "from": bob["id"], "payload": sound}
+            await say(b, type="relay", to=ada["id"], payload=OFFER | {"media": "video"})
+            assert (await hear(b))["code"] == "bad-message"
+
     asyncio.run(main())
 
 

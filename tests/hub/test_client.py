@@ -8,8 +8,13 @@ from websockets.asyncio.server import serve
 
 from telepresence.errors import InputError, RoomError, RoomFullError, SignallingError, TokenError
 from telepresence.hub.client import (
+    BACKOFF_EAGER_S,
     BACKOFF_FIRST_S,
     BACKOFF_MOST_S,
+    EAGER_ATTEMPTS,
+    OPEN_TIMEOUT_S,
+    PATIENT_ATTEMPTS,
+    REOPEN_S,
     Arrived,
     Backoff,
     Disconnected,
@@ -267,11 +272,32 @@ def test_what_cannot_be_joined_with_is_an_input_error(bad):
 def test_backoff_doubles_up_to_a_bound_and_starts_over():
     longest, shortest = Backoff(lambda low, high: high), Backoff(lambda low, high: low)
     waits = [longest.next_s() for _ in range(100)]
-    assert waits[:3] == [BACKOFF_FIRST_S, 2 * BACKOFF_FIRST_S, 4 * BACKOFF_FIRST_S]
+    assert waits[:3] == [BACKOFF_FIRST_S, BACKOFF_EAGER_S, BACKOFF_EAGER_S]
+    assert waits[EAGER_ATTEMPTS - 1 : EAGER_ATTEMPTS + 3] == [BACKOFF_EAGER_S * 2**n for n in (0, 0, 1, 2)]
     assert waits[-1] == BACKOFF_MOST_S
     assert shortest.next_s() == BACKOFF_FIRST_S / 2
     longest.reset()
     assert longest.next_s() == BACKOFF_FIRST_S
+
+
+def test_a_hub_that_asks_for_time_gets_it():
+    backoff = Backoff(lambda low, high: high)
+    assert backoff.next_s() == BACKOFF_FIRST_S
+    backoff.calm()
+    assert [backoff.next_s() for _ in range(3)] == [BACKOFF_EAGER_S * 2**n for n in (0, 1, 2)]
+
+
+def test_an_attempt_to_come_back_is_given_up_before_a_link_that_is_up_again_would_be_missed():
+    backoff = Backoff(lambda low, high: high)
+    patience = []
+    for _ in range(30):
+        wait_s = backoff.next_s()
+        patience.append(backoff.patience_s(0.05))
+        if patience[-1] < OPEN_TIMEOUT_S:  # the link may be back just after the attempt began
+            assert wait_s + patience[-1] < 2.0
+    assert set(patience[:PATIENT_ATTEMPTS]) == {REOPEN_S}
+    assert patience[PATIENT_ATTEMPTS:].count(OPEN_TIMEOUT_S) == 5  # or it may be a slower one by now
+    assert Backoff().patience_s(1.0) == 3.0
 
 
 def test_nothing_personal_is_logged(caplog):

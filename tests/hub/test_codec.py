@@ -1,5 +1,6 @@
 import json
 import string
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -36,14 +37,19 @@ FROM_CLIENT = [
     Join("t.t", "den", "", (1,), "r.r"),
     Relay("b", Payload("offer", MAX_SESSION, 'v=0\r\ns="é"\t\\\r\n')),
     Relay("b", Payload("bye", 0)),
+    Relay("b", Payload("offer", 2, "v=0\r\n", "sound")),
+    Relay("b", Payload("bye", 2, media="sound")),
     Leave(),
 ]
 FROM_HUB = [
     Joined("a", "r.r", (ADA,), (IceServer(("turn:t:1", "stun:s:1"), "u", "c"), IceServer(("stun:s",))), True),
     Joined("a", "r.r", ()),
+    Joined("a", "r.r", (), relay_only=True),
+    Joined("a", "r.r", (replace(ADA, vouched=True),), name="Bob"),
     Arrived(ADA),
     Left("a"),
     Relayed("a", Payload("answer", 3, "v=0\r\n")),
+    Relayed("a", Payload("answer", 3, "v=0\r\n", "sound")),
     Refused("full", "the room is full"),
     Refused("away", "not here", "b"),
 ]
@@ -62,6 +68,9 @@ def test_the_hubs_messages_survive_the_way_to_a_client(message):
 def test_what_is_on_the_wire_stays_as_it_is():
     assert encode(Relay("b", Payload("offer", 7, "v=0\r\n"))) == (
         '{"type":"relay","to":"b","payload":{"kind":"offer","session":7,"sdp":"v=0\\r\\n"}}'
+    )
+    assert encode(Relay("b", Payload("bye", 7, media="sound"))) == (
+        '{"type":"relay","to":"b","payload":{"kind":"bye","session":7,"media":"sound"}}'
     )
     assert encode(Join("t.t", "den", "Ada", (1,))) == (
         '{"type":"join","protocol":1,"token":"t.t","room":"den","name":"Ada","schemas":[1],"resume":null}'
@@ -134,6 +143,7 @@ def test_a_join_with_one_thing_wrong_is_refused(change):
         {"sdp": "v" * (MAX_SDP_BYTES + 1)},
         {"sdp": "é" * (MAX_SDP_BYTES // 2 + 1)},
         {"kind": "bye"},
+        *({"media": media} for media in ("video", "", None, ["sound"], {}, 1)),
     ],
     ids=lambda change: str(change)[:40],
 )
@@ -225,3 +235,8 @@ def test_any_damaged_message_gives_a_message_or_a_signalling_error(message, data
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
     accepts_or_refuses(text[:start] + data.draw(st.text(max_size=4)) + text[end:])
+
+
+def test_an_explanation_cannot_steer_a_terminal():
+    text = json.dumps({"type": "error", "code": "token", "message": "\x1b]0;title\x07no\u202e"})
+    assert parse_from_hub(text).message == " ]0;title no "

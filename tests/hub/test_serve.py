@@ -7,11 +7,12 @@ import sys
 import pytest
 
 from telepresence.errors import InputError
-from telepresence.hub import connection, serve
+from telepresence.hub import connection, protocols, serve
 from telepresence.hub.app import HubConfig
 from telepresence.hub.client import HubClient, Joined, parse_join_url
 from telepresence.hub.messages import MAX_SDP_BYTES
-from telepresence.hub.serve import bind, config_from_environment, run_hub
+from telepresence.hub.serve import bind, check_proxies, config_from_environment, run_hub
+from tests.hub.certificates import self_signed
 from tests.hub.running import Events, hear, hub, join, raw, say
 
 
@@ -84,7 +85,7 @@ def test_a_hub_process_announces_a_url_that_admits_and_ends_when_interrupted():
 
 def test_a_client_that_never_reads_is_dropped_down_to_its_tcp_connection(monkeypatch):
     monkeypatch.setattr(connection, "FLUSH_S", 0.02)
-    monkeypatch.setattr(serve, "LINGER_S", 0.02)
+    monkeypatch.setattr(protocols, "LINGER_S", 0.02)
     payload = {"kind": "offer", "session": 1, "sdp": "v" * MAX_SDP_BYTES}
 
     async def main():
@@ -102,3 +103,21 @@ def test_a_client_that_never_reads_is_dropped_down_to_its_tcp_connection(monkeyp
                     await asyncio.sleep(0.01)
 
     asyncio.run(main())
+
+
+def test_a_hub_with_a_certificate_announces_its_name_and_admits_its_own_page(tmp_path):
+    made = self_signed(tmp_path, "hub.example.org", "localhost")
+    bases = serve._bases("0.0.0.0", 8443, made)
+    assert bases == ["https://hub.example.org:8443", "https://localhost:8443"]
+    assert serve._bases("127.0.0.1", 8081, None) == ["http://127.0.0.1:8081"]
+    lines = serve._announcement(bases[0], "den", "t.t", 3600)
+    assert "https://hub.example.org:8443/room/den?token=t.t" in lines[1]
+    assert "nothing but a browser" in lines[2]
+    assert "HTTPS only" in serve._announcement("http://192.0.2.1:8081", "den", "t.t", 3600)[2]
+
+
+def test_a_proxy_is_named_by_its_address():
+    check_proxies(["127.0.0.1", "10.0.0.0/8", "::1"])
+    for bad in ("*", "proxy", "10.0.0.1/8"):
+        with pytest.raises(InputError, match="--behind-proxy"):
+            check_proxies([bad])

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from telepresence.errors import InputError
-from telepresence.hub.urls import JoinUrl, base_url, join_url, parse_join_url
+from telepresence.hub.urls import JoinUrl, base_url, join_url, origin_of, parse_join_url
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,26 @@ def test_base_urls_can_be_opened():
     assert base_url("hub.example.org", 1) == "http://hub.example.org:1"
     assert re.fullmatch(r"http://\d+\.\d+\.\d+\.\d+:1", base_url("0.0.0.0", 1))
     assert "0.0.0.0" not in base_url("0.0.0.0", 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://hub.example.org/", "https://hub.example.org"),
+        ("https://Hub.example.org:443", "https://hub.example.org"),
+        ("http://192.0.2.1:8081", "http://192.0.2.1:8081"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_the_public_url_is_an_origin_as_browsers_write_it(url, origin):
+    assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["hub.example.org", "ftp://a", "https://", "https://a:b", "https://user@a", "https://[::", "https://a/hub",
+     "https://a?b", "https://a#b"],
+)  # fmt: skip
+def test_what_is_no_public_url_is_an_input_error(url):
+    with pytest.raises(InputError, match="--public-url"):
+        origin_of(url)
