@@ -174,11 +174,36 @@ def render(
 @click.option("--port", default=8081, show_default=True)
 @click.option("--room", help="Room to print a link for. Default: a new random name.")
 @click.option("--origin", "origins", multiple=True, help="Further origin that pages may come from. May be repeated.")
-def hub(host: str, port: int, room: str | None, origins: tuple[str, ...]) -> None:
-    """Run a hub: rooms, tokens and signalling. It never sees a camera picture."""
+@click.option("--public-url", metavar="URL", help="Where others reach the hub: https://hub.example.org.")
+@click.option("--certificate", "certificate_file", type=_PATH, metavar="FILE", help="For HTTPS: chain, PEM.")
+@click.option("--key", "key_file", type=_PATH, metavar="FILE", help="For HTTPS: private key, PEM.")
+@click.option("--behind-proxy", "proxies", multiple=True, metavar="ADDRESS", help="Believe this proxy's X-Forwarded-*.")
+@click.option("--stun", multiple=True, metavar="URL", help="STUN server for participants. May be repeated.")
+@click.option("--turn", multiple=True, metavar="URL", help="TURN server for participants. May be repeated.")
+@click.option("--turn-secret-file", type=_PATH, metavar="FILE", help="The TURN server's static-auth-secret.")
+@click.option("--relay-only", is_flag=True, help="Participants connect through TURN only: nobody sees an address.")
+def hub(
+    host: str,
+    port: int,
+    room: str | None,
+    origins: tuple[str, ...],
+    public_url: str | None,
+    certificate_file: Path | None,
+    key_file: Path | None,
+    proxies: tuple[str, ...],
+    stun: tuple[str, ...],
+    turn: tuple[str, ...],
+    turn_secret_file: Path | None,
+    relay_only: bool,
+) -> None:
+    """Run a hub: rooms, tokens, signalling, the page for browsers. It never sees a camera picture."""
+    from telepresence.hub.ice import ice_config
     from telepresence.hub.serve import config_from_environment, run_hub
+    from telepresence.hub.tls import certificate
 
-    run_hub(host, port, config_from_environment(origins), room=room)
+    config = config_from_environment(origins, ice=ice_config(stun, turn, turn_secret_file, relay_only=relay_only))
+    tls = certificate(certificate_file, key_file)
+    run_hub(host, port, config, room=room, public_url=public_url, certificate=tls, proxies=proxies)
 
 
 def _url_from_environment() -> str:
@@ -187,6 +212,24 @@ def _url_from_environment() -> str:
     if url := os.environ.pop(URL_VARIABLE, ""):  # not for this process's own children
         return url
     raise InputError(f"with - in place of the URL, put the link that the hub printed into {URL_VARIABLE}")
+
+
+def _trust(_context: click.Context, _option: click.Parameter, path: Path | None) -> None:
+    if path is not None:
+        from telepresence.hub.tls import CA_VARIABLE, client_context
+
+        os.environ[CA_VARIABLE] = str(path)
+        client_context()  # says if the file is no good
+
+
+_ca_option = click.option(
+    "--ca",
+    type=_PATH,
+    metavar="FILE",
+    expose_value=False,
+    callback=_trust,
+    help="Trust the hub by this certificate only, PEM. Also: TELEPRESENCE_CA.",
+)
 
 
 @main.command()
@@ -200,7 +243,9 @@ def _url_from_environment() -> str:
 @click.option(
     "--thrifty", is_flag=True, help="Send less: nothing while you keep still, else two motions a message, 33 ms later."
 )
+@click.option("--relay-only", is_flag=True, help="Connect by TURN only: nobody sees your address.")
 @click.option("--json-ready", is_flag=True, help="Print one JSON line on standard output when ready.")
+@_ca_option
 @_engine_options
 def join(url: str, **options: Any) -> None:
     """Join a room: camera in, motion out; motion in, pictures out.
@@ -210,6 +255,7 @@ def join(url: str, **options: Any) -> None:
     """
     if url == "-":
         url = _url_from_environment()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its products are tiny, and idle threads of it spin
     from telepresence.paths import refuse_overwriting
     from telepresence.rtc.edge import EdgeConfig, run_edge
 
@@ -221,10 +267,19 @@ def join(url: str, **options: Any) -> None:
 
 @main.command()
 @click.option("--json", "print_json", is_flag=True, help="Print the findings as JSON.")
-def doctor(print_json: bool) -> None:
-    """Examine this machine: what a call needs, what is missing, and how to get it."""
+@click.option("--hub", "hub_url", metavar="URL", help="Examine the way to this hub instead: the link to a room, best.")
+@_ca_option
+def doctor(print_json: bool, hub_url: str | None) -> None:
+    """Examine this machine: what a call needs, what is missing, and how to get it.
+
+    With --hub, enters the room for a moment: the others see somebody come and go.
+    """
     from telepresence.doctor import run_doctor
 
+    if hub_url is not None:
+        from telepresence.doctor_hub import run_hub_doctor
+
+        sys.exit(run_hub_doctor(_url_from_environment() if hub_url == "-" else hub_url, print_json=print_json))
     sys.exit(run_doctor(print_json=print_json))
 
 
@@ -249,8 +304,9 @@ def engines_list() -> None:
 @_NAMES
 @_SIZES
 @click.option(
-    "--compatible", type=click.Choice(["none", "capability", "ampere"]), default="none", show_default=True,
-    help="Other GPUs that the plans may run on: those of the same compute capability, or all since Ampere; slower.",
+    "--compatible", type=click.Choice(["none", "version", "capability", "ampere"]), default="none", show_default=True,
+    help="What else plans may run on: later versions of TensorRT, GPUs of the same compute capability, or all since "
+    "Ampere; slower.",
 )  # fmt: skip
 def engines_build(names: tuple[str, ...], sizes: tuple[str, ...], compatible: str) -> None:
     """Compile engines for this machine's GPU now, and not at the first call. Without ENGINE: all shipped ones."""
@@ -296,8 +352,9 @@ def engines_bench(
 ) -> None:
     """Measure engines in every runtime that is installed. Without ENGINE: all shipped ones."""
     from telepresence.paths import refuse_overwriting
+    from telepresence.runtime.bench import bench
     from telepresence.runtime.info import find_engine
-    from telepresence.runtime.report import bench, bench_text, write_bench
+    from telepresence.runtime.report import bench_text, write_bench
 
     refuse_overwriting({"--json": json_out}, [path for name in names for path in find_engine(name).paths])
     chosen = [int(size) for size in sizes] or None
@@ -309,7 +366,7 @@ def engines_bench(
 
 @main.group()
 def bench() -> None:
-    """Measure the product on recorded clips."""
+    """Measure the product on this machine."""
 
 
 @bench.command("wire")
@@ -342,6 +399,93 @@ def bench_link(clips: tuple[Path, ...], real: bool, runs: int, json_out: Path | 
     files = clip_files(clips)
     refuse_overwriting({"--json": json_out}, files)
     click.echo(run_link(files, cache, runs, real=real, json_out=json_out))
+
+
+def _live_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of benchmarks that run a call with real browsers."""
+    for option in (
+        click.option("--headless/--headed", default=None, help="Browsers without windows. Default: if no display."),
+        click.option("--port", default=0, help="Of the hub and the pages; 0 finds a free one."),
+        click.option("--avatar", type=_PATH, help="Who the sender is shown as. Default: the sample avatar."),
+        click.option("--clip", type=_PATH, help="What the camera sees. Default: a real face, or the sample avatar."),
+        _engine_options,
+    ):
+        command = option(command)
+    return command
+
+
+def _rig(options: dict[str, Any]) -> Any:
+    """Take the options of what is to be started out of a command's."""
+    from telepresence.bench.browser import has_display
+    from telepresence.bench.rig import RigConfig
+
+    headless = options.pop("headless")
+    taken = {name: options.pop(name) for name in ("avatar", "engine", "runtime", "port")}
+    taken["headless"] = not has_display() if headless is None else headless
+    return RigConfig(size=int(options.pop("size")), **taken)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@bench.command("call")
+@click.option("--seconds", type=click.FloatRange(5), default=60, show_default=True, help="Each path, all its turns.")
+@click.option(
+    "--path", "paths", multiple=True,
+    type=click.Choice(["avatar", "ordinary_direct", "ordinary_relayed", "squeezed", "link"]),
+    help="Measure only this. May be repeated. Default: all.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the order of paths, and of emulated loss.")
+@click.option("--json", "json_out", type=_PATH, help="Write all figures to this file.")
+@click.option("--html", "html_out", type=_PATH, help="Write the report to this file.")
+@_live_options
+def bench_call(json_out: Path | None, html_out: Path | None, paths: tuple[str, ...], **options: Any) -> None:
+    """A call in two real browsers: the avatar, and ordinary video beside it. docs/bench.md."""
+    from telepresence.bench.call import PATHS, CallConfig
+    from telepresence.bench.run import call
+    from telepresence.paths import refuse_overwriting
+
+    refuse_overwriting({"--json": json_out, "--html": html_out}, (options["clip"], options["avatar"]))
+    click.echo(call(CallConfig(rig=_rig(options), paths=paths or PATHS, **options), json_out, html_out, _say))
+
+
+@bench.command("soak")
+@click.option("--minutes", type=float, default=30, show_default=True, help="How long.")
+@click.option("--json", "json_out", type=_PATH, help="Write all figures to this file.")
+@click.option("--html", "html_out", type=_PATH, help="Write the report to this file.")
+@_live_options
+def bench_soak(json_out: Path | None, html_out: Path | None, **options: Any) -> None:
+    """A long call: whether the age of pictures, memory, threads or open files grow."""
+    from telepresence.bench.run import soak
+    from telepresence.bench.soak import SoakConfig
+    from telepresence.paths import refuse_overwriting
+
+    refuse_overwriting({"--json": json_out, "--html": html_out}, (options["clip"], options["avatar"]))
+    click.echo(soak(SoakConfig(rig=_rig(options), **options), json_out, html_out, _say))
+
+
+@bench.command("all")
+@click.option("--seconds", type=click.FloatRange(5), default=45, show_default=True, help="Each path, all its turns.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the order of paths, and of emulated loss.")
+@click.option("--out", type=_PATH, default=Path("out/bench"), show_default=True, help="Folder of the report.")
+@_live_options
+def bench_all(out: Path, **options: Any) -> None:
+    """Everything in under ten minutes: the call, rate and distortion, links, engines; a report to look at."""
+    from telepresence.bench.call import CallConfig
+    from telepresence.bench.run import everything
+
+    click.echo(everything(CallConfig(rig=_rig(options), **options), out, _say))
+
+
+@bench.command("compare")
+@click.argument("first", type=_PATH)
+@click.argument("second", type=_PATH)
+def bench_compare(first: Path, second: Path) -> None:
+    """What differs between two runs beyond their noise: FIRST.json SECOND.json."""
+    from telepresence.bench.compare import compare_text, load_report
+
+    click.echo(compare_text(load_report(first), load_report(second)))
 
 
 @main.command()

@@ -32,6 +32,8 @@ RECEIVER_FIGURES: Final = (
     "rtt_ms", "state", "participants", "engine", "size", "runtime",
 )  # fmt: skip
 
+SHARED: Final = ("connection.js", "overlay.js", "icon.svg", "ui/dom.js", "call/devices.js")
+
 _MEDIA_TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 # Without proxies from the environment: the edges are on this machine.
@@ -42,7 +44,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def page_routes(demo: Demo) -> list[BaseRoute]:
     """The routes of the page; the hub's own come after them."""
-    files = {path.name: path for path in shipped("web").iterdir() if path.suffix in _MEDIA_TYPES}
+    files = _files(shipped("web"))
 
     async def page_config(request: Request) -> Response:
         return JSONResponse(_config(demo), headers=PAGE_HEADERS)
@@ -68,6 +70,12 @@ def page_routes(demo: Demo) -> list[BaseRoute]:
         Route("/api/source", guard(source), methods=["POST"]),
         *(Route(f"/{name}", guard(_file(path))) for name, path in sorted(files.items())),
     ]
+
+
+def _files(web: Path) -> dict[str, Path]:
+    """What is served under which name: the demo's own files at the root, and what it shares with the room's page."""
+    own = {path.name: path for path in (web / "demo").iterdir() if path.suffix in _MEDIA_TYPES}
+    return {name: web / name for name in SHARED} | own
 
 
 def merge_stats(sender: Mapping[str, Any] | None, receiver: Mapping[str, Any] | None) -> dict[str, Any]:

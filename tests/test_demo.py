@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -114,9 +115,9 @@ def test_every_file_that_the_page_names_is_served(demo: Demo) -> None:
         status, headers, body = ask(demo, path)
         assert status == 200, path
         assert "script-src 'self'" in headers["content-security-policy"]
-        names = re.findall(r"""(?:href=|src=|from )"(?:\./)?([\w.-]+)""", body.decode())
-        waiting += [f"/{name}" for name in names]
-    assert {"/main.js", "/style.css", "/words.js", "/icon.svg"} <= seen
+        names = re.findall(r"""(?:href=|src=|from )"([\w./-]+)""", body.decode())
+        waiting += [urlsplit(urljoin(f"http://host{path}", name)).path for name in names]
+    assert {"/main.js", "/style.css", "/words.js", "/icon.svg", "/connection.js"} <= seen
 
 
 def test_the_page_may_switch_to_recorded_motion_and_back(demo: Demo) -> None:

@@ -85,6 +85,9 @@ def test_contents(wheel: Path) -> None:
         "telepresence/shipped/web/index.html",
     ):
         assert needed in names
+    fetched = [path for path in (ROOT / "web" / "vendor").rglob("*") if path.is_file()]  # empty without `make web`
+    for path in fetched:
+        assert f"telepresence/shipped/{path.relative_to(ROOT).as_posix()}" in names
     strays = [name for name in names if name.startswith("tests/") or "/plans/" in name or name.endswith(".pyc")]
     assert strays == []
 

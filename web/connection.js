@@ -10,10 +10,11 @@ const START_KBPS = 1500; // loopback carries it at once; the browser's own start
 /**
  * @typedef {object} LinkOptions
  * @property {() => Promise<{url: string, token: string} | null>} find  asked before every attempt: a restarted edge has moved
- * @property {MediaStreamTrack} [track]  what is sent
- * @property {boolean} [receive]  whether the avatar is asked for
+ * @property {MediaStreamTrack|null} [track]  what is sent
+ * @property {boolean} [sends]  whether there is a way for a track that comes later, by `replace`
+ * @property {boolean|number} [receive]  how many avatars are asked for
  * @property {(state: "connecting"|"live"|"lost") => void} onState
- * @property {(stream: MediaStream) => void} [onStream]
+ * @property {(stream: MediaStream, place: number) => void} [onStream]
  * @property {() => void} [onDrop]  called while the last picture can still be had
  */
 export class Link {
@@ -31,6 +32,12 @@ export class Link {
   restart() {
     this.attempts = 0;
     this.#attempt();
+  }
+
+  /** Send another track from now on, or none; for a link that `sends`. */
+  replace(track) {
+    this.options.track = track;
+    this.sender?.replaceTrack(track).catch((error) => console.info(`link: ${error.message}`));
   }
 
   /** Stop for good. */
@@ -60,11 +67,18 @@ export class Link {
   }
 
   #prepare(peer) {
-    const { track, receive, onStream } = this.options;
-    if (track) peer.addTransceiver(track, { direction: "sendonly", streams: [new MediaStream([track])] });
-    if (!receive) return;
-    hurry(peer.addTransceiver("video", { direction: "recvonly" }).receiver);
-    peer.addEventListener("track", (event) => onStream?.(new MediaStream([event.track])));
+    const { track, sends, receive, onStream } = this.options;
+    this.sender = null;
+    if (track || sends) {
+      const streams = track ? [new MediaStream([track])] : [];
+      this.sender = peer.addTransceiver(track ?? "video", { direction: "sendonly", streams }).sender;
+    }
+    const ways = Array.from({ length: Number(receive ?? 0) }, () => peer.addTransceiver("video", { direction: "recvonly" }));
+    for (const way of ways) hurry(way.receiver);
+    peer.addEventListener("track", ({ track: picture, transceiver }) => {
+      const place = ways.indexOf(transceiver);
+      if (place >= 0) onStream?.(new MediaStream([picture]), place);
+    });
   }
 
   async #negotiate(peer) {
@@ -80,7 +94,7 @@ export class Link {
     });
     if (!response.ok) throw new Error(`the edge answered ${response.status}`);
     const { type, sdp } = await response.json();
-    await peer.setRemoteDescription({ type, sdp: this.options.track ? startFast(sdp) : sdp });
+    await peer.setRemoteDescription({ type, sdp: this.sender ? startFast(sdp) : sdp });
   }
 
   #watch(peer) {
@@ -114,6 +128,7 @@ export class Link {
     clearTimeout(this.timer);
     const peer = this.peer;
     this.peer = null;
+    this.sender = null;
     if (!peer) return;
     this.options.onDrop?.();
     peer.close();

@@ -1,151 +1,311 @@
-// The page's only state, and what moves it: the program's configuration, the camera, the links to the edges, the figures.
+// The page of a room: the lobby, the call, what comes after. Which call it is, the server's configuration says.
 
-import { CameraProblem, onCameraChance, openCamera } from "./camera.js";
-import { Link } from "./connection.js";
-import { PictureRate, pollStats, showFigures } from "./overlay.js";
-import { freeze, show, showActions, showPicture, write } from "./view.js";
-import { caption, describe, origin } from "./words.js";
+import { EdgeCall } from "./call/edge-call.js";
+import { showFigures } from "./overlay.js";
+import { Banners } from "./ui/banners.js";
+import { dress, find, showActions, write } from "./ui/dom.js";
+import { dressOwn, Lobby } from "./ui/lobby.js";
+import { memory, Own } from "./ui/own.js";
+import { Announcer, showPeople } from "./ui/people.js";
+import { Pickers } from "./ui/pickers.js";
+import { Sounds } from "./ui/sounds.js";
+import { Stage } from "./ui/stage.js";
+import { ACTIONS, callStatus, deviceBanner, overWords } from "./ui/words.js";
 
-const CONFIG_URL = "/api/page-config";
+const CONFIG_URL = new URL("../api/page-config", import.meta.url); // the page may be at /room/NAME, its files at /web/
 const CONFIG_MS = 5000;
-const SWITCH_MS = 20_000; // to another source: an edge ends first
+const AGAIN_MS = 2000;
+const COPIED_MS = 2000;
 
-const cameraVideo = document.querySelector("#camera");
-const avatarVideo = document.querySelector("#avatar");
+const own = new Own();
+const banners = new Banners();
+const announcer = new Announcer();
+const sounds = new Sounds((refused) => {
+  banners.say("play", refused ? "Your browser holds the sound back until you ask for it." : "", { action: "play", act: () => sounds.play() });
+});
+let call = null;
+let stage = null;
+let lobby = null;
+let settings = null;
+let sent = {}; // what the call was last told of our own
+let entering = false;
 
-const facts = {
-  server: "ok", source: "browser", camera: "off", sending: "idle", receiving: "idle",
-  shows: true, pictures: false, face: null, alone: false, apart: null, refusal: "", arriving: null, recorded: false,
-};
-let config = null;
-let stream = null;
-let links = [];
-let stats = {};
-let edges = ""; // which incarnation of the edges the links were made for
-
-function update(change) {
-  Object.assign(facts, change);
-  const said = describe(facts);
-  show(said, act);
-  showPicture("#camera-tile", { empty: facts.camera !== "on", stale: false });
-  showPicture("#avatar-tile", { empty: !facts.pictures || said.avatar?.title === "Nobody else is here yet", stale: Boolean(said.avatar) });
-  document.body.classList.toggle("solo", facts.source !== "browser");
-  write(document.querySelector("#avatar-name"), caption(config?.own_avatar, facts.source, stats.participants?.[0]?.name));
-  write(document.querySelector("#avatar-origin"), origin(facts.source, facts.shows));
-  showActions(document.querySelector("#source"), config?.recorded && facts.source === "sample" ? ["browser"] : [], act);
-}
-
-async function readConfig() {
-  const response = await fetch(CONFIG_URL, { cache: "no-store", signal: AbortSignal.timeout(CONFIG_MS) });
-  if (response.status === 403) throw new DOMException("refused", "NotAllowedError");
-  if (!response.ok) throw new Error(`${CONFIG_URL} answered ${response.status}`);
-  config = await response.json();
-  return config;
-}
-
-/** Where the edge is that takes the camera (or gives the avatar) now; null while it is starting. */
-function finder(role) {
-  return async () => (await readConfig())[role];
-}
+// beginning
 
 async function begin() {
+  appear(memory.read().theme ?? "");
+  let config;
   try {
-    await readConfig();
+    const response = await fetch(CONFIG_URL, { cache: "no-store", signal: AbortSignal.timeout(CONFIG_MS) });
+    if (!response.ok) throw new Error(`${CONFIG_URL} answered ${response.status}`);
+    config = await response.json();
   } catch (error) {
-    return update({ server: error.name === "NotAllowedError" ? "denied" : "gone" });
+    console.info(error.message);
+    showOver("gone");
+    setTimeout(begin, AGAIN_MS);
+    return;
   }
-  const source = config.source ?? (config.camera ? "browser" : "file");
-  update({ server: "ok", source, recorded: Boolean(config.recorded), shows: config.shows !== false });
-  if (source === "browser") await startCamera();
-  else connect();
-}
-
-async function startCamera() {
-  stopCamera();
-  update({ camera: "asking" });
   try {
-    stream = await openCamera((kind) => { stopCamera(); update({ camera: kind }); });
+    call = await open(config);
   } catch (error) {
-    return update({ camera: error instanceof CameraProblem ? error.kind : "failed" });
+    showOver("ended", error);
+    return;
   }
-  cameraVideo.srcObject = stream;
-  update({ camera: "on" });
-  connect();
+  prepare();
+  showLobby();
 }
 
-function stopCamera() {
-  stream?.getTracks().forEach((track) => track.stop());
-  stream = null;
-  cameraVideo.srcObject = null;
+async function open(config) {
+  if (config.mode !== "browser") return new EdgeCall(config);
+  const { BrowserCall } = await import("./browser/browser-call.js");
+  return new BrowserCall(config);
 }
 
-/** Make the links anew: one to each edge, or one for both ways when they are the same edge. */
-function connect() {
-  links.forEach((link) => link.close());
-  const [track] = stream?.getVideoTracks() ?? [];
-  const onStream = (pictures) => { avatarVideo.srcObject = pictures; };
-  const receive = { receive: true, onStream, onDrop: () => freeze(avatarVideo) };
-  if (track && config.camera && config.camera.url === config.avatar?.url) {
-    links = [new Link({ find: finder("camera"), track, ...receive, onState: (state) => update({ sending: state, receiving: state }) })];
-  } else {
-    links = [];
-    if (facts.shows) links.push(new Link({ find: finder("avatar"), ...receive, onState: (state) => update({ receiving: state }) }));
-    if (track) links.push(new Link({ find: finder("camera"), track, onState: (state) => update({ sending: state }) }));
-  }
-  update({ sending: "idle", receiving: "idle", pictures: false });
-  links.forEach((link) => link.restart());
+function prepare() {
+  own.takesCamera = call.takesCamera;
+  lobby = new Lobby(call, own, join);
+  stage = new Stage(call, own, showBar);
+  settings = new Pickers(find("#call-pickers"), own);
+  find("#camera-stays").hidden = !call.takesCamera;
+  call.addEventListener("change", showCall);
+  call.addEventListener("participants", showParticipants);
+  call.addEventListener("figures", showNumbers);
+  call.addEventListener("problem", ({ detail }) => banners.say(detail.key ?? detail.text, detail.text, { level: detail.level }));
+  own.addEventListener("change", onOwn);
 }
 
-async function act(action) {
-  if (action === "reload") return begin();
-  if (action === "again") return startCamera();
-  const camera = action === "recorded" ? "sample" : "browser";
-  links.forEach((link) => link.close());
-  links = [];
-  stopCamera();
+// the three views
+
+function view(name) {
+  document.body.dataset.view = name;
+  find("#call").hidden = name !== "call";
+  find("#over").hidden = name !== "over";
+  lobby?.open(name === "lobby");
+  if (name !== "call") closePanels();
+}
+
+function showLobby() {
+  view("lobby");
+  say("wait", "Not in the call");
+  own.begin();
+  if (!own.name) find("#name").focus();
+}
+
+async function join() {
+  if (entering) return;
+  entering = true;
+  view("call");
+  announcer.forget();
+  const { name, camera, microphone, muted } = own;
+  sent = { name, camera, microphone, muted };
   try {
-    const response = await fetch(config.recorded.url, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ camera }),
-      signal: AbortSignal.timeout(SWITCH_MS),
-    });
-    if (!response.ok) return update({ camera: "failed" });
-  } catch {
-    return update({ server: "gone" }); // the figures' polling notices when it is back, and begins anew
+    await call.join(sent);
+    stage.tellAgain();
+    find("#bar [data-do=mute]").focus({ preventScroll: true });
+  } catch (error) {
+    own.rest();
+    showOver("ended", error);
+  } finally {
+    entering = false;
   }
-  update({ camera: "off", pictures: false });
-  return begin();
 }
 
-function onStats(fresh) {
-  stats = fresh;
-  showFigures(document, stats, rate.perSecond);
-  const engine = [stats.engine, stats.size, stats.runtime].filter(Boolean).join(" \u00b7 ");
-  write(document.querySelector("#engine"), engine);
-  if (facts.server === "gone") {
-    update({ server: "ok" });
-    if (links.length) links.forEach((link) => link.restart());
-    else begin();
-  }
-  const now = JSON.stringify(Object.values(stats.edges ?? {}).map((edge) => edge?.starts ?? 0));
-  if (edges && now !== edges) links.forEach((link) => link.restart());
-  edges = now;
-  const [other] = stats.participants ?? [];
-  update({
-    face: typeof stats.faces === "number" ? stats.faces > 0 : null,
-    alone: !config?.own_avatar && stats.state === "alone",
-    apart: ["lost", "connecting"].includes(stats.state) || (Boolean(config?.own_avatar) && stats.state === "alone"),
-    refusal: other?.state === "refused" ? other.reason || "No more is known." : "",
-    arriving: typeof other?.avatar === "number" && other.avatar < 1 ? other.avatar : null,
-  });
+function showOver(state, ending = null) {
+  view("over");
+  const [title, text, actions] = overWords(state, ending);
+  say(state === "left" || state === "superseded" ? "wait" : "warn", "Not in the call", title);
+  const place = find("#over");
+  write(place.querySelector("h2"), title);
+  write(place.querySelector("p"), text);
+  showActions(place.querySelector(".actions"), actions, ACTIONS, after);
+  place.querySelector("h2").focus();
 }
 
-const rate = new PictureRate(avatarVideo, () => facts.pictures || update({ pictures: true }));
-onCameraChance(() => ["refused", "missing", "unplugged"].includes(facts.camera) && facts.source === "browser" && startCamera());
-pollStats(() => config?.stats ?? ["/api/stats"], onStats, () => {
-  stats = {};
-  showFigures(document, stats, null);
-  if (facts.server === "ok") update({ server: "gone" });
+async function after(action) {
+  if (action === "reload") location.reload();
+  if (action === "lobby") showLobby();
+  if (action === "back" || action === "retry") {
+    await own.begin();
+    join();
+  }
+  if (action === "take") {
+    await own.begin();
+    call.take();
+  }
+}
+
+// the call
+
+function showCall() {
+  write(find("#room-name"), call.room);
+  if (call.state === "superseded" || call.state === "left" || (call.state === "ended" && !entering)) {
+    if (document.body.dataset.view === "call") {
+      own.rest();
+      sounds.show([]);
+      showOver(call.state, call.ending);
+    }
+    return;
+  }
+  if (call.state === "joined" && document.body.dataset.view === "over") view("call");
+  banners.say("hub", call.hub || call.state === "lost" ? "" : "The hub is out of reach. The call goes on; nobody new can join until it is back.");
+  showParticipants();
+}
+
+function showParticipants() {
+  if (document.body.dataset.view !== "call") return;
+  stage.show();
+  sounds.show(call.participants.values());
+  showPeople(call, own);
+  if (call.state === "joined") announcer.show(call.participants);
+  showBar();
+  const [tone, text] = callStatus(call);
+  say(tone, text);
+}
+
+function showBar() {
+  const bar = find("#bar");
+  dressOwn(bar, own, call.takesCamera);
+  const many = call.participants.size;
+  dress(bar.querySelector("[data-do=view]"), stage.mode === "grid" ? "speaker" : "grid", stage.mode === "grid" ? "Speaker large" : "Everybody in a grid");
+  bar.querySelector("[data-do=view]").disabled = many === 0;
+  dress(bar.querySelector("[data-do=people]"), "people", `People, ${many + 1}`);
+  dress(bar.querySelector("[data-do=settings]"), "settings", "Settings");
+  dress(bar.querySelector("[data-do=leave]"), "leave", "Leave the call");
+}
+
+function onOwn() {
+  if (document.body.dataset.view !== "call") return;
+  if (own.camera !== sent.camera) call.setCamera(own.camera);
+  if (own.microphone !== sent.microphone) call.setMicrophone(own.microphone);
+  if (own.muted !== sent.muted) call.setMuted(own.muted);
+  if (own.name !== sent.name) call.setName(own.name);
+  const { name, camera, microphone, muted } = own;
+  sent = { name, camera, microphone, muted };
+  sounds.choose(own.ids.speaker);
+  for (const device of ["camera", "microphone"]) {
+    const text = deviceBanner(device, own[`${device}Problem`]);
+    banners.say(device, text, { action: "devices", act: openSettings });
+  }
+  showParticipants();
+}
+
+function showNumbers() {
+  write(find("#engine"), call.figures.drawn_by ?? "");
+  const { skew_ms: skew, ...figures } = call.figures;
+  showFigures(document, { ...figures, skew_ms_now: skew }, stage.perSecond ?? figures.fps ?? null);
+  if (figures.hub_refusal) banners.say("refusal", `Nobody new can join: ${figures.hub_refusal}`);
+}
+
+function say(tone, text, title = text) {
+  document.body.dataset.tone = tone;
+  write(find("#status"), text);
+  document.title = tone === "good" ? "Telepresence" : `${title} \u00b7 Telepresence`;
+}
+
+// what can be done
+
+const doings = {
+  mute() {
+    if (!own.microphone) return own.open("microphone");
+    own.setMuted(!own.muted);
+    return announcer.say(own.muted ? "Microphone off" : "Microphone on");
+  },
+  camera() {
+    if (!call.takesCamera) return;
+    announcer.say(own.camera ? "Camera off" : "Camera on");
+    own.toggleCamera();
+  },
+  view: () => call.participants.size && stage.toggle(),
+  people: () => showPanel(find("#people").hidden),
+  settings: () => openSettings(),
+  close: () => find("#settings").close(),
+  copy,
+  leave() {
+    own.rest();
+    call.leave();
+  },
+  figures() {
+    const shown = find("#figures").hidden;
+    memory.write({ figures: shown });
+    find("#figures").hidden = !shown;
+    find("#figures-shown").checked = shown;
+  },
+};
+
+const KEYS = { m: "mute", v: "camera", g: "view", p: "people", s: "settings", f: "figures" };
+const ALSO_BEFORE = new Set(["mute", "camera"]); // of these, which there are in the lobby
+
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest?.("[data-do]");
+  if (button) doings[button.dataset.do](button);
 });
-showFigures(document, stats, null);
-update({});
+
+document.addEventListener("keydown", (event) => {
+  const doing = KEYS[event.key.toLowerCase()];
+  const { view: shown } = document.body.dataset;
+  if (event.key === "Escape" && !find("#people").hidden) showPanel(false);
+  if (!doing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.target.closest?.("input:not([type=checkbox]), select, textarea, dialog")) return;
+  if (shown !== "call" && !(shown === "lobby" && ALSO_BEFORE.has(doing))) return;
+  event.preventDefault();
+  doings[doing]();
+});
+
+async function copy(button) {
+  try {
+    await navigator.clipboard.writeText(call.link);
+  } catch {
+    const field = find("#link");
+    field.value = call.link;
+    field.select();
+    document.execCommand("copy");
+  }
+  const label = button.querySelector("span");
+  write(label, "Copied");
+  announcer.say("The link has been copied.");
+  setTimeout(() => write(label, "Copy link"), COPIED_MS);
+}
+
+function showPanel(shown) {
+  find("#people").hidden = !shown;
+  const button = find("#bar [data-do=people]");
+  button.setAttribute("aria-expanded", String(shown));
+  if (shown) find("#people button").focus();
+  else button.focus();
+}
+
+function openSettings() {
+  find("#call-name").value = own.name;
+  settings.look(true);
+  find("#settings").showModal();
+}
+
+function closePanels() {
+  find("#people").hidden = true;
+  if (find("#settings").open) find("#settings").close();
+}
+
+find("#settings").addEventListener("close", () => settings?.look(false));
+find("#settings").addEventListener("click", ({ target }) => target.id === "settings" && target.close()); // beside it
+find("#call-name").addEventListener("change", ({ target }) => own.setName(target.value));
+find("#figures-shown").addEventListener("change", doings.figures);
+find("#appearance").addEventListener("change", ({ target }) => choose(target.value));
+find("#theme").addEventListener("click", () => {
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark" || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+  choose(dark ? "light" : "dark");
+});
+
+function choose(theme) {
+  memory.write({ theme });
+  appear(theme);
+}
+
+function appear(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+  find("#appearance").value = theme;
+}
+
+find("#figures").hidden = !memory.read().figures;
+find("#figures-shown").checked = Boolean(memory.read().figures);
 begin();

@@ -1,7 +1,5 @@
 // The figures under the pictures. Pictures per second are counted here, where they are shown; the rest comes from /api/stats.
 
-import { figure } from "./words.js";
-
 const POLL_MS = 1000;
 const WINDOW_MS = 2000;
 const MISSES = 2; // polls in a row without an answer before the program counts as gone
@@ -77,6 +75,15 @@ export function showFigures(root, stats, perSecond) {
     const { number, unit } = figure(cell.dataset.figure, values[cell.dataset.figure]);
     const small = document.createElement("small");
     small.textContent = unit;
-    cell.replaceChildren(number, ...(unit ? [small] : []));
+    cell.replaceChildren(number, ...(unit ? [" ", small] : []));
   }
+}
+
+/** One figure as `{number, unit}`; a dash for what nobody knows. */
+function figure(name, value) {
+  if (typeof value !== "number" || !Number.isFinite(value)) return { number: "\u2013", unit: "" };
+  if (name.endsWith("_kbps")) return { number: value.toFixed(value < 100 ? 1 : 0), unit: "kbit/s" };
+  if (name.includes("_ms_")) return { number: value.toFixed(0), unit: "ms" };
+  if (name === "fps") return { number: value.toFixed(0), unit: "per second" };
+  return { number: value.toFixed(0), unit: "" };
 }

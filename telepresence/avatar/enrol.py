@@ -48,8 +48,8 @@ class Footage:
     """Frames of the clip, in order of time."""
     landmarks: tuple[Floats, ...]
     """(478, 3) float32 each, pixels of the picture."""
-    from_reference_s: tuple[float, ...]
-    """Seconds from each picture to the nearest that is a reference; 0 for those."""
+    from_reference_s: Floats
+    """(T, K) seconds from each picture to each reference; 0 for itself."""
 
     def pictures(self) -> list[Picture]:
         """Read them: (S, S, 3) uint8 each.
@@ -206,10 +206,10 @@ def _from_clip(path: Path, count: int, say: Progress) -> _Found:
     return _Found(tuple(references), [looks[i] for i in chosen], neutral, plate, footage=footage)
 
 
-def from_reference_s(seconds: Sequence[float], references: Sequence[int]) -> tuple[float, ...]:
-    """From each picture's time, how long it is to the nearest of those at the positions `references`."""
-    times = np.asarray(seconds, np.float64)
-    return tuple(float(gap) for gap in np.abs(times[:, None] - times[None, list(references)]).min(1))
+def from_reference_s(seconds: Sequence[float], references: Sequence[int]) -> Floats:
+    """From pictures' times, (T, K) how long each is from each of those at the positions `references`."""
+    times = np.asarray(seconds, np.float32)
+    return np.abs(times[:, None] - times[None, list(references)])
 
 
 def _check_clip(path: Path, picture: Picture, landmarks: Floats, say: Progress) -> None:

@@ -17,7 +17,7 @@ from telepresence.avatar.model import MAX_SIDE
 from telepresence.errors import FaceError, InputError
 from telepresence.face.basis import default_basis
 from telepresence.face.identity import difference, neutral_shape
-from telepresence.face.landmarks import LandmarkTracker, detect_faces, face_area, face_box
+from telepresence.face.landmarks import LandmarkTracker, detect_faces, face_area, same_face
 from telepresence.face.motion import fit_pose, to_square
 from telepresence.media import read_photo
 
@@ -198,16 +198,9 @@ def _distinct(faces: Sequence[Floats]) -> list[Floats]:
     """Largest first; of those that lie in each other, as one face found in two parts does, the largest."""
     kept: list[Floats] = []
     for face in sorted(faces, key=face_area, reverse=True):
-        if not any(lies_in(face, other) for other in kept):
+        if not any(same_face(face, other) for other in kept):
             kept.append(face)
     return kept
-
-
-def lies_in(face: Floats, other: Floats) -> bool:
-    """Whether the middle of one face is inside another's box: they are the same one."""
-    box, own = face_box(other), face_box(face)
-    x, y = (own[0] + own[2]) / 2, (own[1] + own[3]) / 2
-    return box[0] < x < box[2] and box[1] < y < box[3]
 
 
 def _not_too_large(photo: Picture) -> Picture:

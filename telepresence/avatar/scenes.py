@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from telepresence.avatar.choose import bright_mouth, sharpness
 from telepresence.avatar.flaws import MAX_TURN, cut_off, turn_degrees
-from telepresence.avatar.photos import DOUBTFUL, lies_in, the_one
+from telepresence.avatar.photos import DOUBTFUL, the_one
 from telepresence.errors import FaceError
 from telepresence.face.identity import difference, neutral_shape
-from telepresence.face.landmarks import LandmarkTracker, detect_faces, face_box
+from telepresence.face.landmarks import LandmarkTracker, detect_faces, face_box, same_face
 from telepresence.face.motion import to_square
 from telepresence.media import ClipInfo, ended_early, read_frames
 
@@ -131,14 +131,19 @@ def _look(path: Path, info: ClipInfo, say: Progress) -> list[Candidate]:
                 candidates = [candidate for candidate in candidates if candidate.index % stride == 0]
     if company.first and len(candidates) < MIN_CANDIDATES:
         raise company.first
+    early = ended_early(path, info, index + 1, end_us / 1e6) if index + 1 < MAX_FRAMES else None
+    _tell(path, say, company, early, seen / max(looked_at, 1) if candidates else 1.0)
+    return candidates
+
+
+def _tell(path: Path, say: Progress, company: _Company, early: str | None, seen: float) -> None:
+    """What of the clip is not used; `seen` is the share of its pictures with a face."""
     if company.first:
         say(f"{company.first}; references come from where only one is")
-    early = ended_early(path, info, index + 1, end_us / 1e6)
-    if early and index + 1 < MAX_FRAMES:
+    if early:
         say(early)
-    if looked_at - seen > MANY_AWAY * looked_at and candidates:
-        say(f"{path.name}: no face in {1 - seen / looked_at:.0%} of the clip; those parts are not used")
-    return candidates
+    if 1 - seen > MANY_AWAY:
+        say(f"{path.name}: no face in {1 - seen:.0%} of the clip; those parts are not used")
 
 
 class _Company:
@@ -177,7 +182,7 @@ def _check_followed(picture: Picture, landmarks: Floats, where: str) -> None:
         FaceError: two faces are about the same size, or a smaller one is followed.
     """
     faces = detect_faces(picture)
-    if faces and not lies_in(landmarks, the_one(faces, where)):
+    if faces and not same_face(landmarks, the_one(faces, where)):
         raise FaceError(f"{where}: {len(faces)} faces; crop it so that only the person to enrol is left")
 
 

@@ -53,7 +53,7 @@ def parse_shots(text: str, *, fine_tune: bool = False, still: bool = False, whol
 
     Args:
         text: as the option has it.
-        fine_tune: also fine-tuned.
+        fine_tune: also fine-tuned: 8 of the first 60 %, and as many as are asked for from there.
         still: the engine is fine-tuned on references alone: that adds `1+ft`, `8+ft`, `8@60+ft`, of each the same.
         whole: then also `1+whole`, `8+whole`, with the generator's weights.
 
@@ -74,9 +74,10 @@ def parse_shots(text: str, *, fine_tune: bool = False, still: bool = False, whol
         more = [replace(s, key=f"{s.key}+whole", tuned=True, still=True, whole=True) for s in found.values()]
         return (*found.values(), *tuned, *(more if whole else ()))
     if fine_tune:
-        count = TUNED_REFERENCES
-        found.setdefault(f"{count}@60", Shots(f"{count}@60", count, "late"))
-        found[f"{count}+ft"] = Shots(f"{count}+ft", count, "late", tuned=True)
+        late = {s.count for s in found.values() if s.split == "late"}
+        for count in sorted(late | {TUNED_REFERENCES}):
+            found.setdefault(f"{count}@60", Shots(f"{count}@60", count, "late"))
+            found[f"{count}+ft"] = Shots(f"{count}+ft", count, "late", tuned=True)
     return tuple(found.values())
 
 

@@ -83,9 +83,9 @@ def evaluate(options: Options, say: Say) -> Report:
     options.check()
     if options.whole and not still:
         raise InputError(f"--whole: engine {options.engine!r} keeps its weights; leave --whole out")
-    clips, left_out = find_clips(options.clips, everyone=options.everyone, only=options.only)
     if options.fine_tune:
         require_tuning(options.engine)
+    clips, left_out = find_clips(options.clips, everyone=options.everyone, only=options.only)
     learned = Learned(options.weights)
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(options.engine, options.size, runtime=options.runtime))
@@ -130,17 +130,18 @@ def _clip(run: _Run, clip: Clip, label: str) -> None:
         candidates = tuple(protocol.candidates(shots, parts, footage.seen))
         if candidates not in enrolments:
             enrolments[candidates] = Enrolment(footage, candidates, run.matter)
-        avatar, frames = enrolments[candidates].avatar(shots.count)
+        enrolled, frames = enrolments[candidates].avatar(shots.count)
+        avatar = enrolled
         with ExitStack() as stack:
             own = run.engines
             if shots.tuned:
                 run.say(f"{label}: fine-tuning")
                 try:
-                    avatar, own = _tuned(run, footage, avatar, frames, parts, shots, stack)
+                    avatar, own = _tuned(run, footage, enrolled, frames, parts, shots, stack)
                 except TelepresenceError as error:  # the clip's other shots are of use
                     run.report.left_out.append({"clip": clip.name, "shots": shots.key, "reason": str(error)})
                     continue
-            row = _row(run, footage, shots, truths[shots.split], avatar, frames, own)
+            row = _row(run, footage, shots, truths[shots.split], (enrolled, avatar), frames, own)
         run.say(f"{label}: {shots.key}: gap closed {_two(row['gap_closed'])}, prior {_two(row['prior']['gap_closed'])}")
         if not shots.tuned and (most is None or len(avatar.references) > most[0]):
             most = (len(avatar.references), avatar, truths[shots.split])
@@ -174,7 +175,7 @@ def _tuned(
     learn = [] if shots.still else [i for i in parts.learn if footage.seen[i]]
     pictures = [picture for _, picture in footage.pictures(learn, size)]
     landmarks = [footage.landmarks(i, size) for i in learn]
-    apart = [min(abs(i - frame) for frame in frames) / footage.fps for i in learn]
+    apart = np.abs(np.subtract.outer(learn, frames)).astype(np.float32) / footage.fps
     tuned = tune(
         avatar,
         pictures,
@@ -195,16 +196,18 @@ def _row(
     footage: Footage,
     shots: Shots,
     truth: Truth,
-    avatar: Avatar,
+    avatars: tuple[Avatar, Avatar],
     frames: list[int],
     engines: dict[str, Engine],
 ) -> dict[str, Any]:
-    """Judge the still reference, the prior and the engine; keep what the sheets need."""
+    """Judge the still reference and the prior with the first avatar, as enrolled, and the engine with the second."""
+    enrolled, avatar = avatars
     points = through_motion(footage, avatar, "absolute") if run.options.through_motion else footage.points
-    reference = scaled(avatar.references[0].picture, truth.size)
+    reference = scaled(enrolled.references[0].picture, truth.size)
     scores = {"still": truth.score(lambda i: reference, run.learned)}
     for name, engine in engines.items():
-        scores[name] = truth.score(drawer(engine, avatar, points, truth.size), run.learned)
+        shown = avatar if name == "engine" else enrolled
+        scores[name] = truth.score(drawer(engine, shown, points, truth.size), run.learned)
     if "prior" not in scores:
         scores["prior"] = scores["engine"]
     for scored in scores.values():

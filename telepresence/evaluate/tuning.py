@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from telepresence.avatar.model import Avatar
 from telepresence.errors import InputError
 from telepresence.tuning import LIVE, learns_from_references, tuner
+from telepresence.tuning import require_tuning as require_weights
 
 __all__ = ["MODULE", "learns_from_references", "require_tuning", "tune"]
 
@@ -24,9 +25,10 @@ def require_tuning(engine: str) -> None:
 
     Raises:
         InputError: torch, or the module, is missing.
-        EngineError: no such engine, or its description is damaged.
+        EngineError: no such engine, or not one that can be fine-tuned.
     """
     _fine_tune(tuner(engine))
+    require_weights(engine)
 
 
 def tune(
@@ -37,12 +39,12 @@ def tune(
     engine: str,
     minutes: float,
     whole: Path | None = None,
-    from_reference_s: Sequence[float] | None = None,
+    from_reference_s: NDArray[np.float32] | None = None,
 ) -> Avatar:
     """The avatar with tensors learned from pictures (S, S, 3) and their landmarks (478, 3), pixels of those.
 
     `whole` is a new folder for an engine of the person's own; of engines that can be fine-tuned so. `from_reference_s`
-    is of each picture how many seconds it is from the nearest reference; of engines that learn from a video.
+    (T, K) is of each picture how many seconds it is from each reference; of engines that learn from a video.
 
     Raises:
         InputError: torch, or the module, is missing.

@@ -23,7 +23,7 @@ Picture = NDArray[np.uint8]
 MIN_SIDE: Final = 16  # pixels; smaller pictures hold no face and trip the graph
 MIN_CONFIDENCE: Final = 0.5
 STILL_FACES: Final = 4  # searched for in a still, so that the largest can be taken
-SAME_FACE: Final = 0.5  # overlap above which two finds are one face
+SAME_FACE: Final = 0.5  # of the smaller box: two finds that share as much are one face
 
 _first_face = threading.Event()
 
@@ -74,7 +74,7 @@ def detect_faces(rgb: Picture, limit: int = STILL_FACES) -> list[Floats]:
         if not faces:
             for x, y, part in _parts(rgb):
                 moved = [face + np.array([x, y, 0], np.float32) for face in _process(mesh, part)]
-                faces += [face for face in moved if all(_overlap(face, other) < SAME_FACE for other in faces)]
+                faces += [face for face in moved if not any(same_face(face, other) for other in faces)]
     finally:
         mesh.close()
     return sorted(faces, key=face_area, reverse=True)[:limit]
@@ -94,11 +94,12 @@ def face_area(landmarks: Floats) -> float:
     return (right - left) * (bottom - top)
 
 
-def _overlap(a: Floats, b: Floats) -> float:
-    """Shared area of two faces, as a part of the smaller one's."""
+def same_face(a: Floats, b: Floats) -> bool:
+    """Whether two finds in a picture are one face: what their boxes share is most of the smaller one."""
     boxes = np.array([face_box(a), face_box(b)])
     low, high = boxes[:, :2].max(0), boxes[:, 2:].min(0)
-    return float(np.clip(high - low, 0, None).prod()) / max(min(face_area(a), face_area(b)), 1e-6)
+    shared = float(np.clip(high - low, 0, None).prod())
+    return shared >= SAME_FACE * max(min(face_area(a), face_area(b)), 1e-6)
 
 
 def _parts(rgb: Picture) -> Iterator[tuple[int, int, Picture]]:

@@ -128,6 +128,8 @@ def keypoints(motion: Motion, neutral: Floats, basis: Basis | None = None) -> Fl
 def clamp(motion: Motion) -> Motion:
     """Bound every value to what a face can do, so that no packet can move it to nonsense; NaN becomes rest."""
     basis = default_basis()
+    if _within_bounds(motion, basis):
+        return motion
     pose = motion.pose
     rotation = np.nan_to_num(pose.rotation, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
     angle = float(np.linalg.norm(rotation))
@@ -138,6 +140,21 @@ def clamp(motion: Motion) -> Motion:
     expression = np.clip(np.nan_to_num(motion.expression), -basis.limit, basis.limit).astype(np.float32)
     gaze = np.clip(np.nan_to_num(motion.gaze), -basis.gaze_limit, basis.gaze_limit).astype(np.float32)
     return Motion(Pose(rotation, translation, scale), expression, gaze, motion.schema)
+
+
+def _within_bounds(motion: Motion, basis: Basis) -> bool:
+    """Whether `clamp` has nothing to do, as nearly always: for each participant every motion is looked at."""
+    pose = motion.pose
+    parts = pose.rotation, pose.translation, motion.expression, motion.gaze
+    return bool(
+        all(part.dtype == np.float32 for part in parts)
+        and isinstance(pose.scale, float)
+        and SCALE_RANGE[0] <= pose.scale <= SCALE_RANGE[1]
+        and sum(value * value for value in pose.rotation.tolist()) <= MAX_ROTATION**2
+        and (np.abs(pose.translation) <= MAX_TRANSLATION).all()
+        and (np.abs(motion.expression) <= basis.limit).all()
+        and (np.abs(motion.gaze) <= basis.gaze_limit).all()
+    )
 
 
 _WEIGHTS: Final = rigid_weights()

@@ -22,7 +22,8 @@ from telepresence.errors import InputError, TelepresenceError
 from telepresence.face.topology import EYE_LEFT, EYE_RIGHT, LIPS, OVAL
 from telepresence.generator.data.clips import Clip
 from telepresence.generator.data.samples import Sample, Sampler
-from telepresence.generator.placing import COMMON_CHANNELS, TOLD, Choice, Placing, tones
+from telepresence.generator.placing import COMMON_CHANNELS, TOLD, TOLD_SIGNATURE, Choice, Placing
+from telepresence.generator.sampling import tones
 
 B = TypeVar("B")
 
@@ -129,7 +130,7 @@ class Preparer:
             "raster": raster,
             "mouth": self._choice.mouth,
             "eyes": self._choice.eyes,
-            "signatures": torch.cat([now, shown]),
+            "signatures": torch.cat([now[:TOLD_SIGNATURE], shown[:TOLD_SIGNATURE]]),
             "fill": placing.fill(raster, self._choice, points, now, looks, colours),
             "references": [
                 torch.cat([_planes(sample.references[at]), torch.from_numpy(sample.reference_mattes[at])[None]])

@@ -21,7 +21,8 @@ from telepresence.face.basis import default_basis
 from telepresence.resources import shipped
 
 OPSET: Final = 18  # the lowest that torch's exporter writes; TensorRT 10 and 11, OpenVINO and onnxruntime read it
-SIZES: Final = (256, 512)  # of `prior` and `live`
+SIZES: Final = (256, 512)
+LIVE_SIZES: Final = (128, *SIZES)  # 128 for the small pictures of a call with several participants
 WEIGHTS: Final = ("encoder.", "network.")  # how the names of learned weights begin in a graph
 HALF: Final = ".half"  # ends their names in the file
 
@@ -63,12 +64,12 @@ def export_live(folder: Path, weights: Path | None) -> None:
     from telepresence.generator.weights import read_weights, weights_of_engine
 
     network = read_weights(weights) if weights else weights_of_engine(folder)
-    for size in SIZES:
+    for size in LIVE_SIZES:
         encode, render = LiveEncode(network, size).eval(), LiveRender(network, size).eval()
         export_graphs(folder, size, REFERENCES, encode, render)
         write_golden(folder, size, REFERENCES, encode, render)
     description = "Learned: a small network corrects what the mesh looks up in two references at every pixel."
-    describe(folder, "live", REFERENCES, description)
+    describe(folder, "live", REFERENCES, description, sizes=LIVE_SIZES)
 
 
 def export_graphs(folder: Path, size: int, references: int, encode: nn.Module, render: nn.Module) -> None:

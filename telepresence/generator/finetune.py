@@ -1,8 +1,9 @@
 """Person-specific fine-tuning: the avatar's own tensors are optimised on a video, the network's weights stay.
 
 The second stage of Zakharov et al. 2019 (section 3.4), with one difference: what is optimised is inputs of `render`
-(features of every reference, and the modulation vector), so one compiled engine serves everybody. A part of the video
-is held out; the tensors that draw that part best are kept, and if those are the first, nothing is.
+(features of every reference, the modulation vector, and the references' own pictures and mattes), so one compiled
+engine serves everybody. Pictures and mattes stay what they are in the avatar, for every size and engine. A part of
+the video is held out; what draws that part best is kept, and if that is the first, nothing is.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from telepresence.avatar.file import pack
-from telepresence.avatar.model import Avatar
+from telepresence.avatar.model import Avatar, Reference
 from telepresence.avatar.personal import pack_personal
 from telepresence.avatar.sections import MAX_FILE_BYTES
 from telepresence.errors import InputError
@@ -53,9 +55,13 @@ CHECK_S: Final = 15.0  # seconds between two looks at the held-out part
 CHECKED: Final = 16  # pictures that are looked at
 LEAST_CHECKED: Final = 6
 ALIKE_S: Final = 0.4  # seconds: a picture nearer to a reference than this looks like it
+APART_S: Final = 1.0  # seconds: a picture is drawn from no reference nearer than this, while it is learned from
 PATIENCE: Final = 3  # looks without a better one before it stops
 WORTH: Final = 0.995  # of the first loss: what is hardly better is not worth some megabytes of the avatar's file
-RATES: Final = {"features": 4e-3, "details": 4e-3, "modulation": 1e-3}
+RATES: Final = {"features": 4e-3, "details": 4e-3, "modulation": 1e-3, "colours": 3e-3, "mattes": 3e-3}
+KEPT_APART: Final = ("colours", "mattes")  # in the avatar's references, not among its personal tensors
+CHANGE: Final = 0.02  # what a reference's change of colour counts, 0..1: where nothing is gained it stays as it was
+GROWTH: Final = 1.25  # tuned pictures are at most that much larger as files
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -84,7 +90,7 @@ def fine_tune(
     engine: str = "live",
     minutes: float = 5.0,
     progress: Progress | None = None,
-    from_reference_s: Sequence[float] | None = None,
+    from_reference_s: NDArray[np.float32] | None = None,
 ) -> Avatar:
     """Learn a person's own tensors.
 
@@ -95,11 +101,12 @@ def fine_tune(
         engine: a live engine's name or folder.
         minutes: at most; it stops by itself when the held-out part stops improving.
         progress: called with the share of the time that is over, 0 to 1, and a line of text.
-        from_reference_s: of each picture, the seconds to the nearest that is a reference: such a one, drawn from
-            itself, would decide nothing. None: no picture is.
+        from_reference_s: (T, K) of each picture, the seconds to each reference: what is drawn from itself, or its like,
+            teaches and decides nothing of pictures to come. None: none is near any.
 
     Returns:
-        The avatar with `personal` for this engine; the very same avatar when tuning did not help.
+        The avatar with `personal` for this engine and references tuned with it; the very same avatar when tuning did
+        not help.
 
     Raises:
         InputError: the video is too short, or all its last part is references, or the avatar's file has no room.
@@ -108,7 +115,8 @@ def fine_tune(
     if len(pictures) != len(landmarks) or len(pictures) < MIN_PICTURES:
         raise InputError(f"fine-tuning needs a video with at least {MIN_PICTURES} pictures of the face")
     require_room(avatar)
-    apart = np.full(len(pictures), np.inf) if from_reference_s is None else np.asarray(from_reference_s)
+    shape = (len(pictures), len(avatar.references))
+    apart = np.full(shape, np.inf, np.float32) if from_reference_s is None else from_reference_s
     say = progress or (lambda share, line: None)
     info = find_engine(engine)
     network = weights_of_engine(info.folder).requires_grad_(False).eval()
@@ -116,7 +124,9 @@ def fine_tune(
     tuner = _Tuner(network, avatar, pictures, landmarks, apart)
     if not tuner.run(minutes * 60, say):
         return avatar
-    return replace(avatar, personal={**avatar.personal, info.digest: tuner.packed()})
+    return replace(
+        avatar, references=tuner.references(avatar), personal={**avatar.personal, info.tuning: tuner.packed()}
+    )
 
 
 def require_room(avatar: Avatar) -> None:
@@ -125,14 +135,14 @@ def require_room(avatar: Avatar) -> None:
     Raises:
         InputError: it does not.
     """
-    if personal_bytes(len(avatar.references)) > MAX_FILE_BYTES - len(pack(avatar)):
+    if personal_bytes(len(avatar.references)) > MAX_FILE_BYTES - GROWTH * len(pack(avatar)):
         raise InputError(
             f"an avatar with {len(avatar.references)} references has no room for what would be learned (a file has at "
             f"most {MAX_FILE_BYTES >> 20} MiB); enrol it with fewer --references"
         )
 
 
-def held_out(from_reference_s: NDArray[np.float64]) -> list[int]:
+def held_out(from_reference_s: NDArray[np.float32]) -> list[int]:
     """Which pictures of the held-out part are looked at: none that is a reference, nor its like if there are others.
 
     Args:
@@ -150,6 +160,16 @@ def held_out(from_reference_s: NDArray[np.float64]) -> list[int]:
     return [int(free[i]) for i in np.unique(np.linspace(0, len(free) - 1, CHECKED).astype(int))]
 
 
+def usable(from_reference_s: NDArray[np.float32]) -> list[int]:
+    """Which references a picture is drawn from while learning: as later in a call, none of the same moment.
+
+    Args:
+        from_reference_s: (K,) the picture's seconds to each reference.
+    """
+    far = np.flatnonzero(from_reference_s >= APART_S)
+    return [int(i) for i in far] if len(far) else [int(from_reference_s.argmax())]
+
+
 def personal_bytes(references: int) -> int:
     """How many bytes fine-tuning adds to the file of an avatar with so many references."""
     values = min(references, TUNED) * (FEATURES * 64 * 64 + DETAILS * 128 * 128) + references * MODULATION
@@ -163,7 +183,7 @@ class _Tuner:
         avatar: Avatar,
         pictures: Sequence[Picture],
         landmarks: Sequence[Floats],
-        from_reference_s: NDArray[np.float64],
+        from_reference_s: NDArray[np.float32],
     ) -> None:
         self.network, self.placing = network, Placing()
         for part in (network.trunk, network.finish):  # and nothing else: where to look stays in float32
@@ -172,10 +192,12 @@ class _Tuner:
         self._encode(avatar)
         numbers = np.unique(np.linspace(0, len(pictures) - 1, min(MAX_PICTURES, len(pictures))).astype(int))
         cut = int(len(numbers) * (1 - HELD_OUT))
-        checked = [numbers[cut + i] for i in held_out(from_reference_s[numbers[cut:]])]
+        checked = [int(numbers[cut + i]) for i in held_out(from_reference_s.min(1)[numbers[cut:]])]
         with Matter() as matter:
-            self.learned_from = [self._frame(pictures[i], landmarks[i], matter) for i in numbers[:cut]]
-            self.held_out = [self._frame(pictures[i], landmarks[i], matter) for i in checked]
+            self.learned_from, self.held_out = (
+                [self._frame(pictures[i], landmarks[i], matter, usable(from_reference_s[i])) for i in part]
+                for part in (numbers[:cut], checked)
+            )
         self.plate = _planes(_resized(avatar.background))[None].float() / 255
         self.random = np.random.default_rng(0)
 
@@ -183,28 +205,40 @@ class _Tuner:
     def _encode(self, avatar: Avatar) -> None:
         encode = LiveEncode(self.network, SIDE).eval()
         columns: list[tuple[Tensor, ...]] = []
+        pictures, mattes = [], []
         for reference in avatar.references[:REFERENCES]:
             picture = torch.from_numpy(_resized(reference.picture))[None]
             matte = torch.from_numpy(_resized(reference.matte))[None, ..., None]
+            pictures.append(picture)
+            mattes.append(matte)
             points = torch.from_numpy(to_square(reference.landmarks, reference.side, reference.side))[None]
             columns.append(encode(picture, matte, points))
         parts = [torch.cat(part) for part in zip(*columns, strict=True)]
-        pixels, self.vertices, self.expression, self.signatures, self.tones, features, details, modulation = parts
-        self.pixels = pixels.float() / 255
-        self.first = {"features": features, "details": details, "modulation": modulation.mean(0, keepdim=True)}
-        self.tensors = {name: value.clone().requires_grad_() for name, value in self.first.items()}
-        self.best = {name: value.clone() for name, value in self.first.items()}
+        _, self.vertices, self.expression, self.signatures, self.tones, features, details, modulation = parts
+        self.first = {
+            "features": features,
+            "details": details,
+            "modulation": modulation.mean(0, keepdim=True),
+            "colours": torch.cat(pictures).permute(0, 3, 1, 2).float() / 255,
+            "mattes": torch.cat(mattes).permute(0, 3, 1, 2).float() / 255,
+        }
+        # One by one: of a reference that a step does not show, nothing moves, whatever the optimiser remembers of it.
+        self.tensors = {
+            name: [part.clone().requires_grad_() for part in torch.split(value, 1)]
+            for name, value in self.first.items()
+        }
+        self.best = self.first
 
     @torch.no_grad()
-    def _frame(self, picture: Picture, landmarks: Floats, matter: Matter) -> _Frame:
+    def _frame(self, picture: Picture, landmarks: Floats, matter: Matter, among: list[int]) -> _Frame:
+        """One picture, drawn from the most suitable `among` the references."""
         side = picture.shape[0]
         points = to_square(landmarks, side, side)
         small = _resized(picture)
         keypoints = torch.from_numpy(points)
         now = self.placing.signature(keypoints)
-        choice = self.placing.choose(now, self._slots(self.signatures), USED)
-        count = len(self.signatures)
-        choice = replace(choice, indices=torch.where(choice.indices < count, choice.indices, 0))
+        choice = self.placing.choose(now, self.signatures[among], USED)
+        choice = replace(choice, indices=torch.tensor(among)[choice.indices])
         moved, face = self.placing.vertices(keypoints)
         picked = choice.indices
         raster = self.placing.draw(moved, self.vertices[0], self.vertices[picked], face - self.expression[picked])
@@ -218,15 +252,10 @@ class _Tuner:
             choice,
         )
 
-    @staticmethod
-    def _slots(signatures: Tensor) -> Tensor:
-        """As `render` has them: free slots hold the first reference again."""
-        return torch.cat([signatures, signatures[:1].expand(REFERENCES - len(signatures), -1)])
-
     def run(self, seconds: float, say: Progress) -> bool:
         """Optimise; whether it helped."""
         begin = time.monotonic()
-        optimiser = torch.optim.Adam([{"params": [self.tensors[n]], "lr": rate} for n, rate in RATES.items()])
+        optimiser = torch.optim.Adam([{"params": self._learned(n), "lr": rate} for n, rate in RATES.items()])
         start = best = self._check()
         worse, checked = 0, begin
         while worse < PATIENCE and (now := time.monotonic()) - begin < seconds:
@@ -236,30 +265,54 @@ class _Tuner:
                 worse = worse + 1 if loss >= best else 0
                 if loss < best:
                     best = loss
-                    self.best = {name: value.detach().clone() for name, value in self.tensors.items()}
+                    self.best = self._now()
                 say(min(1.0, (now - begin) / seconds), f"held-out part: {100 * (1 - best / start):.1f} % better")
         loss = self._check()
         if loss < best:
             best = loss
-            self.best = {name: value.detach().clone() for name, value in self.tensors.items()}
+            self.best = self._now()
         say(1.0, f"held-out part: {100 * (1 - best / start):.1f} % better in {time.monotonic() - begin:.0f} s")
         return best < WORTH * start
 
+    def _learned(self, name: str) -> list[Tensor]:
+        """Of features and details what is stored; all of the others."""
+        return self.tensors[name][:TUNED] if name in ("features", "details") else self.tensors[name]
+
+    def _now(self) -> dict[str, Tensor]:
+        return {name: torch.cat(parts).detach() for name, parts in self.tensors.items()}
+
+    def _of(self, name: str, picked: Tensor) -> Tensor:
+        """[B, U, ...] of the references [B, U] that are used."""
+        parts = torch.cat([self.tensors[name][i] for i in picked.flatten().tolist()])
+        return parts.reshape(*picked.shape, *parts.shape[1:])
+
     def packed(self) -> bytes:
-        """The best tensors, as an avatar keeps them."""
+        """The best personal tensors, as an avatar keeps them."""
         count = len(self.signatures)
         out = {name: self.best[name][:TUNED] for name in ("features", "details")}
         out["modulation"] = self.best["modulation"].expand(count, -1)
         return pack_personal({name: value.numpy().astype(np.float32) for name, value in out.items()})
 
+    def references(self, avatar: Avatar) -> tuple[Reference, ...]:
+        """The avatar's references with what was learned added to their pictures and mattes."""
+        change = {name: 255 * (self.best[name] - self.first[name]) for name in KEPT_APART}
+        tuned = [
+            replace(one, picture=_added(one.picture, colour), matte=_added(one.matte[..., None], matte)[..., 0])
+            for one, colour, matte in zip(avatar.references, *(change[name] for name in KEPT_APART), strict=False)
+        ]
+        return (*tuned, *avatar.references[len(tuned) :])
+
     def _step(self, optimiser: torch.optim.Optimizer) -> None:
         frames = [self.learned_from[i] for i in self.random.integers(len(self.learned_from), size=BATCH)]
         optimiser.zero_grad(set_to_none=True)
-        self._loss(frames).backward()  # type: ignore[no-untyped-call]
+        shown = torch.stack([f.choice.indices for f in frames])
+        change = (self._of("colours", shown) - self.first["colours"][shown]).abs().mean()
+        (self._loss(frames) + CHANGE * change).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        with torch.no_grad():  # those that are not stored stay as they are
-            for name in ("features", "details"):
-                self.tensors[name][TUNED:] = self.first[name][TUNED:]
+        with torch.no_grad():
+            for name in KEPT_APART:
+                for part in self.tensors[name]:
+                    part.clamp_(0, 1)
 
     @torch.no_grad()
     def _check(self) -> float:
@@ -271,28 +324,38 @@ class _Tuner:
         picked = torch.stack([f.choice.indices for f in frames])
         real = torch.stack([f.picture for f in frames]).float() / 255
         weight = torch.stack([f.weight for f in frames]).float() / 255
+        matte = self._of("mattes", picked)
         layer, _, _ = refine(
             self.network,
             drawn,
-            self.pixels[picked],
-            self.tensors["features"][picked],
-            self.tensors["details"][picked],
-            self.tensors["modulation"].expand(len(frames), -1),
+            torch.cat([self._of("colours", picked) * matte, matte], 2),
+            self._of("features", picked),
+            self._of("details", picked),
+            self.tensors["modulation"][0].expand(len(frames), -1),
             self.scales,
         )
         picture = compose(layer, self.plate)
         shown = picture[:, :3]
-        matte = torch.stack([f.matte for f in frames]).float() / 255
+        real_matte = torch.stack([f.matte for f in frames]).float() / 255
         return (
             losses.pyramid_l1(shown, real, weight)
             + 0.25 * losses.dissimilarity(shown, real, weight)
             + losses.gradient_l1(shown, real, weight)
-            + 0.3 * (picture[:, 3:] - matte).abs().mean()
+            + 0.3 * (picture[:, 3:] - real_matte).abs().mean()
         )
 
 
 def _planes(picture: Picture) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def _added(picture: Picture, change: Tensor) -> Picture:
+    """A picture (S, S, C) and a change [C, SIDE, SIDE] of its grey levels -> their sum (S, S, C)."""
+    side = picture.shape[0]
+    if side != SIDE:
+        change = interpolate(change[None], size=(side, side), mode="bicubic", align_corners=False, antialias=True)[0]
+    whole: Picture = (picture + change.permute(1, 2, 0).numpy()).round().clip(0, 255).astype(np.uint8)
+    return whole
 
 
 def _resized(picture: Picture) -> Picture:

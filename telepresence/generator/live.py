@@ -1,7 +1,8 @@
 """The live engine's graphs: geometry of `placing`, learned parts of `network`, in the engine contract's shapes.
 
 One look-up per reference at 64x64 (features), 128x128 (details) and S x S (pixels), the last two after the trunk has
-said where to look; then what `Finish` adds. At 512 the same network runs at 256 and corrects the 512 pixels.
+said where to look; then what `Finish` adds. At 512 the same network runs at 256 and corrects the 512 pixels. At 128 the
+pixels are looked up at 128, and `Finish` is told of each as if it were four alike: two thirds of the work.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
-from telepresence.generator.network import DETAILS, FEATURES, Encoder, Finish, Looked, Trunk
+from telepresence.generator.network import DETAILS, FEATURES, Encoder, Finish, Looked, SmallFinish, Trunk
 from telepresence.generator.placing import (
     COMMON_CHANNELS,
     FILL,
     RASTER,
     TOLD,
+    TOLD_SIGNATURE,
     Choice,
     Placing,
-    bilinear,
-    resize,
-    tones,
 )
+from telepresence.generator.sampling import bilinear, resize, tones
 
 REFERENCES: Final = 32
 """K; what a picture costs does not depend on it."""
@@ -62,7 +62,7 @@ class Drawn:
 
 
 def drawn_from(raster: Tensor, choice: Choice, now: Tensor, signatures: Tensor, fill: Tensor) -> Drawn:
-    """Sort one picture's raster [U * 5 + 9, R, R]; `signatures` [U, 12] are of the used references."""
+    """Sort one picture's raster [U * 5 + 9, R, R]; `signatures` [U, 15] are of the used references."""
     used = choice.indices.shape[0]
     own = raster[: used * 5].reshape(1, used, 5, *raster.shape[1:])
     lower = raster[-2].clamp(0, 1)[None, None]  # a raster oversteps its corners a little
@@ -73,7 +73,7 @@ def drawn_from(raster: Tensor, choice: Choice, now: Tensor, signatures: Tensor, 
         own[:, :, 2:],
         raster[None, used * 5 : used * 5 + TOLD],
         mouth * lower + eyes * (1 - lower),
-        torch.cat([now, shown])[None],
+        torch.cat([now[:TOLD_SIGNATURE], shown[:TOLD_SIGNATURE]])[None],
         fill[None],
     )
 
@@ -106,6 +106,7 @@ def refine(
     details: Tensor,
     modulation: Tensor,
     scales: Scales,
+    small_finish: SmallFinish | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw B pictures, without their background.
 
@@ -115,6 +116,7 @@ def refine(
         pixels: [B, U, 4, S, S] premultiplied; features [B, U, 32, 64, 64]; details [B, U, 8, 128, 128]: of the used.
         modulation: [B, M].
         scales: for pictures of side S.
+        small_finish: takes the place of the network's own if S is 128.
 
     Returns:
         picture [B, 4, S, S] premultiplied, not clamped; the blend before anything was added, likewise; and the trunk's
@@ -138,11 +140,21 @@ def refine(
     colour = blend[:, :3] * (1 - fill[:, 3:]) + fill[:, :3] * blend[:, 3:]
     blend = torch.cat([colour, blend[:, 3:]], 1)
     side = blend.shape[-1]
+    if small_finish is not None:
+        return blend + small_finish(seen.hidden, blend, fine).float(), blend, seen.flow
     small = blend if side == NETWORK_SIDE else nn.functional.avg_pool2d(blend, side // NETWORK_SIDE)
     added = network.finish(seen.hidden, small, fine).float()
     if side != NETWORK_SIDE:
         added = interpolate(added, size=(side, side), mode="bilinear", align_corners=False)
     return blend + added, blend, seen.flow
+
+
+def _for_network(pixels: Tensor) -> Tensor:
+    """[1, 4, S, S] -> [1, 4, 256, 256]; S is 128, 256 or 512."""
+    side = pixels.shape[-1]
+    if side < NETWORK_SIDE:
+        return interpolate(pixels, scale_factor=NETWORK_SIDE / side, mode="bilinear", align_corners=False)
+    return pixels if side == NETWORK_SIDE else nn.functional.avg_pool2d(pixels, side // NETWORK_SIDE)
 
 
 def _look(maps: Tensor, where: Tensor) -> Tensor:
@@ -170,7 +182,7 @@ class LiveEncode(nn.Module):
 
         Returns:
             pixels [1, 4, S, S] uint8 premultiplied, a quarter of the memory for a rounding error; vertices and
-            expression [1, V, 3]; signature [1, 12]; tone [1, 9]; features [1, 32, 64, 64]; details [1, 8, 128, 128];
+            expression [1, V, 3]; signature [1, 15]; tone [1, 9]; features [1, 32, 64, 64]; details [1, 8, 128, 128];
             modulation [1, M].
         """
         alpha = matte.float().permute(0, 3, 1, 2) / 255
@@ -178,8 +190,7 @@ class LiveEncode(nn.Module):
         pixels = torch.cat([colour * alpha, alpha], 1)
         vertices, expression = self.placing.vertices(keypoints[0])
         raster = self.placing.draw(vertices, vertices, vertices[None], torch.zeros_like(expression)[None])
-        small = pixels if self.size == NETWORK_SIDE else nn.functional.avg_pool2d(pixels, self.size // NETWORK_SIDE)
-        learned = self.encoder(small, raster[None, -COMMON_CHANNELS:][:, :TOLD])
+        learned = self.encoder(_for_network(pixels), raster[None, -COMMON_CHANNELS:][:, :TOLD])
         tone = tones(colour, keypoints[0])
         kept = (pixels * 255 + 0.5).to(torch.uint8)
         return kept, vertices[None], expression[None], self.placing.signature(keypoints[0])[None], tone[None], *learned
@@ -192,6 +203,7 @@ class LiveRender(nn.Module):
         super().__init__()
         self.network, self.placing, self.used = network, Placing(), used
         self.scales = Scales(size)
+        self.small_finish = SmallFinish(network.finish) if size < NETWORK_SIDE else None
 
     def forward(
         self,
@@ -232,6 +244,7 @@ class LiveRender(nn.Module):
             details[picked][None],
             ((choice.mouth + choice.eyes)[:, None] / 2 * modulation[picked]).sum(0, keepdim=True),
             self.scales,
+            self.small_finish,
         )
         plate = background.float().permute(0, 3, 1, 2) / 255
         picture = compose(layer, plate)

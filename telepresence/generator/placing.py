@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample, interpolate
 
 from telepresence.face.basis import default_basis
 from telepresence.face.topology import (
@@ -31,7 +30,6 @@ from telepresence.face.topology import (
 )
 from telepresence.generator.mesh import RINGS, Mesh, Ring, build_mesh
 from telepresence.generator.prior import (
-    CHEEKS,
     COPY_GAP,
     FREE_WAY,
     FREE_ZOOM,
@@ -42,14 +40,17 @@ from telepresence.generator.prior import (
     open_mouth,
 )
 from telepresence.generator.raster import Rasteriser
+from telepresence.generator.sampling import bilinear, resize
 
 RASTER: Final = 64  # R
 EYES: Final = ((33, 133, IRIS_RIGHT[0]), (362, 263, IRIS_LEFT[0]))  # both corners and the iris' centre
-SIGNATURE: Final = 12
-# What makes two mouths, or two pairs of eyes, look alike: opening, width, both lids, gaze across and down, and where
-# the head points (which lights and shows both).
-MOUTH_WEIGHTS: Final = (3.0, 1.5, 0.0, 0.0, 0.0, 0.0) + (0.6,) * 6
-EYE_WEIGHTS: Final = (0.0, 0.0, 2.0, 2.0, 1.5, 0.8) + (0.6,) * 6
+SIGNATURE: Final = 15
+TOLD_SIGNATURE: Final = 12  # of these, what the network is told: all but where the head is
+# What makes two mouths, or two pairs of eyes, look alike: opening, width, both lids, gaze across and down, where the
+# head points (which lights and shows both), and where it is, across and down, and how near. Shoulders stay while the
+# head moves: jaw, neck and collar meet as they do now only in a reference whose head is in the same place.
+MOUTH_WEIGHTS: Final = (3.0, 1.5, 0.0, 0.0, 0.0, 0.0) + (1.0,) * 6 + (0.6, 0.6, 2.5)
+EYE_WEIGHTS: Final = (0.0, 0.0, 2.0, 2.0, 1.5, 0.8) + (0.6,) * 6 + (0.0, 0.0, 0.0)
 LOWER_LID, UNDER_NOSE = 145, 2  # between their heights the choice passes from the eyes' references to the mouth's
 LIDS_SHUT: Final = (0.35, 0.7)  # of the references' opening: from drawn shut to as they are
 # A shut eye is thinner than a raster cell: a triangle between its lids is hit or missed by chance, and what is looked
@@ -63,9 +64,6 @@ SEAM: Final = (0.08, 0.2)  # of the eye's width: where skin beside the seam begi
 LASHES: Final = (0.03, 0.09)  # the same of the dark line on it
 LASH_SHADE: Final = 0.55  # of the lid
 LID_SHADE: Final = 0.95  # of the skin around the eye
-# Where colours are taken from. Above a deep-set eye there is a brow, below another a shadow: the brighter one is skin.
-LID_SKIN: Final = (((27, 28), (229, 230)), ((257, 258), (449, 450)))  # right and left eye: above, below
-TONES: Final = 9  # cheeks, right lid, left lid
 # Hair above the eyes goes with the head mostly, whatever its length; loose ends beside the neck do not. The room only
 # begins behind the last ring, so that nothing tears when the head comes nearer or goes back.
 LIVE_RINGS: Final = (*RINGS[:2], Ring(2.0, 0.25, 0.3, 0.6, (-0.6, 0.0)), Ring(3.2, 0.25, 0.0, 0.0))
@@ -162,7 +160,7 @@ class Placing(nn.Module):
         return vertices, (vertices - (self.mean @ affine[:3] + affine[3])) / scale
 
     def signature(self, keypoints: Tensor) -> Tensor:
-        """Keypoints [478, 3] -> [12] what pictures are compared by."""
+        """Keypoints [478, 3] -> [15] what pictures are compared by."""
         axes = (self.affine_fit @ keypoints)[:3]  # [3, 3]: images of the canonical axes
         scale = axes[0].square().sum().sqrt()
         lengths = [
@@ -172,10 +170,11 @@ class Placing(nn.Module):
         unit = axes[:2] / scale
         offsets = [(keypoints[iris] - (keypoints[a] + keypoints[b]) / 2) / scale for a, b, iris in EYES]
         gaze = unit @ (offsets[0] + offsets[1])  # [2]: across and down in the head's own axes
-        return torch.cat([torch.stack(lengths), gaze, (axes[:, :2] / scale).reshape(-1)])
+        place = keypoints[self.landmarks, :2].mean(0) / scale
+        return torch.cat([torch.stack(lengths), gaze, (axes[:, :2] / scale).reshape(-1), place, scale[None]])
 
     def choose(self, now: Tensor, signatures: Tensor, used: int) -> Choice:
-        """Which of [K, 12] references suit [12] best: one (`used` 2) or two (4) for the mouth, as many for the eyes."""
+        """Which of [K, 15] references suit [15] best: one (`used` 2) or two (4) for the mouth, as many for the eyes."""
         # Free slots hold the first reference again. Were a copy to come second, the picture would jump where another
         # reference begins to be the nearer one.
         count = signatures.shape[0]
@@ -224,7 +223,7 @@ class Placing(nn.Module):
         Args:
             raster: from `draw`.
             choice: which references.
-            keypoints: [478, 3] of the picture; now: [12] its signature; shown: [U, 12] of the references.
+            keypoints: [478, 3] of the picture; now: [15] its signature; shown: [U, 15] of the references.
             tones: [U, 9] colours of cheeks and lids in the references, 0..1.
 
         Returns:
@@ -306,23 +305,3 @@ def _between_lids(mesh: Mesh) -> NDArray[np.float32]:
     for eye, sign in ((EYE_RIGHT + IRIS_RIGHT, 1.0), (EYE_LEFT + IRIS_LEFT, -1.0)):
         out[np.isin(names, eye).all(1)] = sign
     return out
-
-
-def tones(colour: Tensor, keypoints: Tensor) -> Tensor:
-    """A picture [1, 3, S, S], 0..1, and its keypoints [478, 3] -> [9] colours of its cheeks, right and left lid."""
-
-    def mean(places: tuple[int, ...]) -> Tensor:
-        return grid_sample(colour, keypoints[None, None, list(places), :2], align_corners=False).mean((0, 2, 3))
-
-    return torch.cat([mean(CHEEKS), *(torch.maximum(mean(above), mean(below)) for above, below in LID_SKIN)])
-
-
-def resize(small: Tensor, matrix: Tensor) -> Tensor:
-    """[..., R, R] by a matrix [S, R] from `bilinear` -> [..., S, S]."""
-    # Bilinear, written as two products with a fixed matrix: in CPU runtimes a third of the time of Resize.
-    return torch.matmul(matrix, torch.matmul(small, matrix.T))
-
-
-def bilinear(side: int, raster: int) -> Tensor:
-    """[side, raster] from a raster's rows to a picture's."""
-    return interpolate(torch.eye(raster)[None, None], size=(side, raster), mode="bilinear")[0, 0]

@@ -119,8 +119,16 @@ def moving_clip(path: Path) -> ClipInfo:
     return clip_info(path)
 
 
-def file_source(path: Path, put: Callable[[CameraPicture], Any], on_state: Callable[[bool], None]) -> Source:
+def file_source(
+    path: Path,
+    put: Callable[[CameraPicture], Any],
+    on_state: Callable[[bool], None],
+    on_begin: Callable[[int], None] = lambda start_us: None,
+) -> Source:
     """A video file as a camera: at its own pace, over and over.
+
+    `on_begin` is told, in the source's thread, where the file's first picture lies on our clock: at every beginning,
+    and when it had to skip.
 
     Raises:
         MediaError: it cannot be read.
@@ -133,11 +141,13 @@ def file_source(path: Path, put: Callable[[CameraPicture], Any], on_state: Calla
         start_us = now_us()
         while True:
             last_us = 0
+            on_begin(start_us)
             for frame in read_frames(path):
                 last_us = frame.time_us
                 due_us = start_us + frame.time_us
                 if now_us() > due_us + MAX_LAG_US:
                     start_us = now_us() - frame.time_us
+                    on_begin(start_us)
                 if not source.wait_until(due_us):
                     return
                 put(CameraPicture(frame.picture, now_us()))

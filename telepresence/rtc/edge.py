@@ -14,11 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from telepresence.edge.messages import View
+from telepresence.edge.pageroom import Invitation, PageRoom
+from telepresence.edge.pages import Pages
+from telepresence.edge.schedule import SMALL
+from telepresence.edge.shedding import Shedding
 from telepresence.errors import InputError
 from telepresence.hub.client import HubClient, parse_join_url
-from telepresence.rtc import patches, session
+from telepresence.rtc import patches, session, trace
 from telepresence.rtc.figures import Figures, overall, participants
 from telepresence.rtc.landmarker import Tracked
+from telepresence.rtc.lips import Lips
 from telepresence.rtc.mailbox import LoopMailbox
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.own_avatar import OwnAvatar, Version
@@ -28,6 +34,8 @@ from telepresence.rtc.recorder import Recorder
 from telepresence.rtc.renderer import Picture, Renderer
 from telepresence.rtc.room import Room
 from telepresence.rtc.sender import Sender
+from telepresence.rtc.sound import EdgeSound
+from telepresence.rtc.sound_mixer import SoundMixer
 from telepresence.rtc.viewers import Viewers
 from telepresence.runtime.engine import Engine, open_engine
 from telepresence.runtime.info import DEFAULT_ENGINE
@@ -56,6 +64,7 @@ class EdgeConfig:
     size: int = 256
     runtime: str | None = None
     thrifty: bool = False
+    relay_only: bool = False
 
 
 def run_edge(config: EdgeConfig) -> None:
@@ -97,17 +106,20 @@ class Edge:
         self._loop = asyncio.get_running_loop()
         self._exit = contextlib.AsyncExitStack()
         self._camera_runs = False
+        self._shedding = Shedding()
         self._hub_known = False
         self._pictures: dict[str, LoopMailbox[Picture]] = {}
         self._engine: Engine | None = None
         self._renderer: Renderer | None = None
         self._recorder: Recorder | None = None
+        self._mixer: SoundMixer | None = None
         self._avatar_errors: dict[str, str] = {}
         self._camera_error: str | None = None
         self._hub_refusal: str | None = None
         self.room: Room
-        self.hub: HubClient
         self.page: PageServer
+        self.pages = Pages(lambda: self.page.token, self._admits, self._snapshot, self._on_page)
+        self.page_room: PageRoom
         self.figures: Figures
         self.viewers: Viewers
         self._own = OwnAvatar(config.avatar, config.camera != "none", say)
@@ -124,13 +136,19 @@ class Edge:
     async def __aexit__(self, *_: object) -> None:
         await self._exit.aclose()
 
+    @property
+    def hub(self) -> HubClient:
+        """The present connection to the hub."""
+        return self.room.hub
+
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the room until `stop` is set.
 
         Raises:
             RoomError: the hub has refused us for good, and nobody is connected.
         """
-        steps: list[Coroutine[Any, Any, Any]] = [self.room.run(), self._sample(), stop.wait()]
+        steps: list[Coroutine[Any, Any, Any]] = [self.page_room.membership.run(), self._sample(), stop.wait()]
+        steps += [self._lips.run(), self._sound.run()]
         steps.append(self._own.watch(self.room.ours, self._on_own_avatar))
         tasks = [asyncio.ensure_future(step) for step in steps]
         try:
@@ -158,7 +176,12 @@ class Edge:
         engine = self._engine
         return self.figures.snapshot(peers, overtaken, now) | {
             "state": overall(peers.values()),
-            "participants": participants(peers, self.room.names),
+            "participants": participants(
+                peers,
+                self.room.name,
+                lambda one: self.figures.fps(one, now),
+                lambda one: self._renderer.size(one) if self._renderer else None,
+            ),
             "avatar_errors": sorted(self._avatar_errors.values()),
             "hub": self.hub.connected,
             "hub_refusal": self._hub_refusal,
@@ -183,27 +206,53 @@ class Edge:
         if self._draws:
             await self._start_renderer()
         self._prepare_page()
-        self.hub = await HubClient.connect(
-            self._link.signal_url, self._link.token, self._link.room, self.config.name, SCHEMAS
-        )
-        self.room = Room(self.hub, own.ours, self)
+        hub = await self._connect(self.config.name)
+        self.room = Room(hub, own.ours, self, relay_only=self.config.relay_only)
+        self._open_room()
         self._exit.push_async_callback(session.closed_all)
         self._exit.callback(self.viewers.close)
         self._exit.callback(self.room.close)
         self._exit.push_async_callback(asyncio.to_thread, self._sender.close)
-        self._exit.push_async_callback(self.hub.close)  # first of all: the others need not wait for threads to end
+        self._exit.push_async_callback(self._leave_hub)  # first of all: the others need not wait for threads to end
         await self.page.start()
         self._sender.start()
+
+    async def _connect(self, name: str) -> HubClient:
+        return await HubClient.connect(self._link.signal_url, self._link.token, self._link.room, name, SCHEMAS)
+
+    async def _leave_hub(self) -> None:
+        await self.hub.close()
+
+    def _open_room(self) -> None:
+        """Let the page see the room."""
+        size = self._engine.size if self._engine and self.config.sink == "browser" else None
+        invitation = Invitation(self._link.room, self.config.url, self.config.name, size)
+        camera = None if self._sender.kind == "browser" else self._sender.active
+        self.page_room = PageRoom(self.room, self.pages, self._connect, invitation, camera, say)
+        self.pages.listen(View, self._on_view)
+        self._lips = Lips(self.pages, self.viewers, self._sender, self.page_room.tell_page_ms)
+        self._exit.callback(self.pages.close)
+        clip = Path(self.config.camera) if self._sender.kind == "file" else None
+        self._sound = EdgeSound(self.room, self.pages, self.page_room, self._sender, clip, self._mixer)
+        self._exit.callback(self._sound.close)
 
     async def _start_renderer(self) -> None:
         config = self.config
         engine = await asyncio.to_thread(_open_engine, config.engine, config.size, config.runtime)
         self._engine = engine
-        self._renderer = Renderer(engine, self._publish, self._on_avatar_ready, keep_rgb=self._file is not None)
+        small = SMALL in engine.info.sizes and engine.size > SMALL and not engine.batches and self._file is None
+        self._renderer = Renderer(
+            engine,
+            self._publish,
+            self._on_avatar_ready,
+            keep_rgb=self._file is not None,
+            open_small=(lambda: _open_engine(config.engine, SMALL, engine.runtime_name)) if small else None,
+        )
         self._exit.push_async_callback(asyncio.to_thread, self._renderer.close)
         say(f"engine {engine.info.name}, {engine.size}x{engine.size}, {engine.reason}")
         if self._file is not None:
-            self._recorder = Recorder(self._file, engine.size, self._recorded)
+            self._mixer = SoundMixer()
+            self._recorder = Recorder(self._file, engine.size, self._recorded, self._mixer)
             self._exit.push_async_callback(self._stop_recorder)
         self._renderer.start()
 
@@ -220,6 +269,14 @@ class Edge:
             self.stats,
             takes_camera=takes,
             gives_avatar=shows,
+            routes=[
+                self.pages.route(),
+                *trace.routes(
+                    lambda: self.page.token,
+                    lambda: self.room.peers.values(),
+                    lambda: self.figures.totals(self.room.peers.values()),
+                ),
+            ],
         )
         self._exit.push_async_callback(self.page.close)
 
@@ -231,7 +288,30 @@ class Edge:
     async def _sample(self) -> None:
         while True:
             self.figures.sample(self.room.peers.values(), now_us())
+            self.pages.changed()  # how much of each avatar has come
+            due = self._loop.time() + SAMPLE_S
             await asyncio.sleep(SAMPLE_S)
+            self._shedding.measured(self._loop.time() - due)
+
+    # what the pages ask and tell, on the loop
+
+    def _admits(self, origin: str | None) -> bool:
+        return self.page.admits(origin)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return self.page_room.fields()
+
+    def _on_page(self, active: bool) -> None:
+        say("page: in the call" if active else "page: gone; nobody hears us")
+        self.page_room.present()
+        if not active:
+            self._on_view(None)
+            self._lips.release()
+        self._sound.follow()
+
+    def _on_view(self, view: View | None) -> None:
+        if self._renderer and self._file is None:
+            self._renderer.look(view)
 
     # what the sender and the avatar's file tell, on the loop
 
@@ -240,7 +320,9 @@ class Edge:
         self._sender.follow(version.neutral)
 
     def _on_motion(self, packet: MotionPacket) -> None:
-        self.room.send_motion(packet)
+        if packet.rest or self._shedding.passes(len(self.room.peers)):
+            self.room.send_motion(packet)
+        trace.note("sent", packet.capture_us)
 
     def _on_tracked(self, tracked: Tracked) -> None:
         self.figures.tracked(tracked, now_us())
@@ -260,6 +342,7 @@ class Edge:
 
     def on_peer_motion(self, peer: Peer, packet: MotionPacket, now_us: int) -> None:
         """Motion goes straight to the render worker."""
+        trace.note("received", packet.capture_us, now_us)
         if self._renderer:
             capture_us = peer.clock.to_local_us(packet.capture_us) if peer.clock.known else None
             self._renderer.put(peer.id, packet, capture_us)
@@ -281,6 +364,7 @@ class Edge:
         """Forget a participant, but not its figures."""
         overtaken = self._renderer.overtaken(peer.id) if self._renderer else 0
         self.figures.left(peer, overtaken)
+        self.pages.forget(peer.id)
         self._pictures.pop(peer.id, None)
         self._avatar_errors.pop(peer.id, None)
         if self._renderer:
@@ -295,6 +379,7 @@ class Edge:
         elif connected != self._hub_known:
             say("hub: connected" if connected else "hub: out of reach; the call goes on, trying again")
         self._hub_known = connected
+        self.pages.changed()
 
     # what the render worker tells, in its threads
 
@@ -316,11 +401,12 @@ class Edge:
             say(f"participant {participant}: {problem}")
 
     def _on_picture(self, picture: Picture) -> None:
-        place = self.room.place(picture.participant)
+        place = self.room.places.get(picture.participant)
         if place is None:
             return
-        if place == 0:
-            self.figures.rendered(picture, now_us())
+        self.figures.drawn(picture.participant, now_us())
+        if picture.participant == self.room.first:
+            self.figures.rendered(picture, now_us(), self.room.page_ms(picture.participant))
             if self._recorder:
                 self._recorder.put(picture)
         self.viewers.show(place, picture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,6 +57,7 @@ class Figures:
         self._render_ms = Window()
         self._landmarks_ms = Window()
         self._meters = {name: Meter() for name in ("payload_sent", "payload_received", "wire_sent", "wire_received")}
+        self._each: dict[str, Window] = {}
         self._gone = Totals()
         self._overtaken = 0
         self.faces: int | None = None
@@ -70,11 +71,20 @@ class Figures:
         """There are no camera pictures any more, so nobody knows of faces."""
         self.faces = None
 
-    def rendered(self, picture: Picture, now_us: int) -> None:
-        """A picture of the first place has been drawn."""
+    def rendered(self, picture: Picture, now_us: int, page_ms: float = 0.0) -> None:
+        """A picture of the first participant has been drawn; `page_ms` of its age had passed before it was decoded."""
         self._pictures.add(now_us)
         self._render_ms.add(now_us, picture.render_us / 1000)
-        _add_age(self._edge_ms, picture, picture.rendered_us, now_us)
+        _add_age(self._edge_ms, picture, picture.rendered_us - round(page_ms * 1000), now_us)
+
+    def drawn(self, participant: str, now_us: int) -> None:
+        """A picture of any participant has been drawn."""
+        self._each.setdefault(participant, Window()).add(now_us)
+
+    def fps(self, participant: str, now_us: int) -> float | None:
+        """Pictures a second of one participant."""
+        window = self._each.get(participant)
+        return rounded(window.rate(now_us)) if window is not None else None
 
     def shown(self, picture: Picture, now_us: int) -> None:
         """A picture has gone to a page's encoder or into the file."""
@@ -83,6 +93,7 @@ class Figures:
     def left(self, peer: Peer, overtaken: int) -> None:
         """A participant has left: its counts stay."""
         self._gone.add(peer)
+        self._each.pop(peer.id, None)
         self._overtaken += overtaken
 
     def totals(self, peers: Iterable[Peer]) -> Totals:
@@ -127,16 +138,23 @@ class Figures:
         return self._landmarks_ms.count_rate(now_us) if self._has_camera else None
 
 
-def participants(peers: Mapping[str, Peer], names: Mapping[str, str]) -> list[dict[str, Any]]:
+def participants(
+    peers: Mapping[str, Peer],
+    name: Callable[[str], str],
+    fps: Callable[[str], float | None],
+    size: Callable[[str], int | None],
+) -> list[dict[str, Any]]:
     """The other participants, as the page shows them."""
     return [
         {
-            "name": names.get(peer.id, ""),
+            "name": name(peer.id),
             "state": str(peer.state),
             "reason": peer.reason,
             "rtt_ms": _rtt_ms(peer),
             "schema": peer.schema,
             "avatar": rounded(peer.exchange.receiving, 2),
+            "fps": fps(peer.id),
+            "size": size(peer.id),
         }
         for peer in peers.values()
     ]

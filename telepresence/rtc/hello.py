@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from telepresence.errors import ProtocolError
+from telepresence.errors import ProtocolError, SignallingError
+from telepresence.hub.codec import parse_name
 from telepresence.rtc.transfer import MAX_AVATAR_BYTES, Offer, parse_offer
 
 PROTOCOL: Final = 1
 MAX_CONTROL_BYTES: Final = 16 * 1024
 MAX_SCHEMAS: Final = 16
 MAX_TEXT: Final = 300  # characters of a refusal's explanation
+MAX_PAGE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,22 @@ class Refuse:
     """For people."""
 
 
-Control = Hello | Want | Refuse
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """How the sender wants to be shown (`state` on the wire). After hello, and at every change."""
+
+    name: str = ""
+    """Empty: the one that the hub gave."""
+    muted: bool = False
+    camera: bool = True
+    """Whether its camera is on, as far as its page knows."""
+    sound: bool = False
+    """Whether it has a page that can be called."""
+    page_ms: float | None = None
+    """From the capture time of its packets to the edge's having the picture, a median; None: not known."""
+
+
+Control = Hello | Want | Refuse | Presence
 
 
 def encode(message: Control) -> bytes:
@@ -57,6 +74,10 @@ def encode(message: Control) -> bytes:
     if isinstance(message, Hello):
         avatar = message.avatar.fields() if message.avatar else None
         fields = {"type": "hello", "protocol": message.protocol, "schemas": list(message.schemas), "avatar": avatar}
+    elif isinstance(message, Presence):
+        fields = {"type": "state", **{name: getattr(message, name) for name in message.__slots__}}
+        if message.page_ms is None:
+            del fields["page_ms"]
     elif isinstance(message, Want):
         fields = {"type": "want", "sha256": message.sha256, "start": message.start}
     else:
@@ -112,7 +133,27 @@ def _refuse(fields: dict[str, Any]) -> Refuse:
     return Refuse(code, "".join(c for c in message[:MAX_TEXT] if c.isprintable()))
 
 
-_PARSERS: Final[dict[str, Callable[[dict[str, Any]], Control]]] = {"hello": _hello, "want": _want, "refuse": _refuse}
+def _presence(fields: dict[str, Any]) -> Presence:
+    try:
+        name = parse_name(fields.get("name", ""))
+    except SignallingError as error:
+        raise ProtocolError(str(error)) from error
+    switches = {field: fields.get(field, default) for field, default in _SWITCHES.items()}
+    if not all(isinstance(value, bool) for value in switches.values()):
+        raise ProtocolError("state: muted, camera and sound are true or false")
+    page_ms = fields.get("page_ms")
+    if page_ms is not None and (type(page_ms) not in (int, float) or not 0 <= page_ms <= MAX_PAGE_MS):
+        raise ProtocolError(f"state.page_ms is not a number from 0 to {MAX_PAGE_MS}")
+    return Presence(name, **switches, page_ms=page_ms)
+
+
+_SWITCHES: Final = {"muted": False, "camera": True, "sound": False}
+_PARSERS: Final[dict[str, Callable[[dict[str, Any]], Control]]] = {
+    "hello": _hello,
+    "want": _want,
+    "refuse": _refuse,
+    "state": _presence,
+}
 
 
 def _integer(value: object, field: str, most: int) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from telepresence.errors import TelepresenceError
 from telepresence.face.basis import default_basis
 from telepresence.face.motion import Motion, Pose, to_square
+from telepresence.rtc import trace
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
 from telepresence.wire.codec import MotionPacket
@@ -32,8 +33,15 @@ class CameraPicture:
 
     picture: Any
     """An `av.VideoFrame` of any pixel format, or uint8 (H, W, 3) RGB."""
-    capture_us: int
-    """When it was decoded, this machine's monotonic clock."""
+    decoded_us: int
+    """When it was decoded, or read from a file or device: this machine's monotonic clock."""
+    captured_us: int | None = None
+    """When the page's camera captured it, on the same clock; None where that is not known."""
+
+    @property
+    def capture_us(self) -> int:
+        """The best that is known of when it was captured: what its motion packet carries."""
+        return self.decoded_us if self.captured_us is None else self.captured_us
 
     def rgb(self) -> NDArray[np.uint8]:
         """uint8 (H, W, 3); the conversion takes about a millisecond, so a worker asks for it."""
@@ -88,8 +96,11 @@ class MotionMaker:
     def __call__(self, picture: CameraPicture) -> Tracked:
         """Find the face and make its packet; without a face, a rest packet now and then."""
         started = now_us()
+        trace.note("decoded", picture.capture_us, picture.decoded_us)
+        trace.note("taken", picture.capture_us, started)
         rgb = picture.rgb()
         points = self._tracker(rgb) if max(rgb.shape[:2]) <= MAX_SIDE else None
+        trace.note("landmarks", picture.capture_us)
         if points is not None:
             if self._seen_us is not None and picture.capture_us - self._seen_us > FORGET_US:
                 self._extractor = self._fresh()
@@ -104,6 +115,7 @@ class MotionMaker:
             packet = self._packet(picture.capture_us, rest=True)
         else:
             packet = None
+        trace.note("motion", picture.capture_us)
         return Tracked(packet, points is not None, now_us() - started)
 
     def follow(self, neutral: NDArray[np.float32] | None) -> None:

@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -53,6 +53,7 @@ class PageServer:
         stats: the figures, JSON-ready.
         takes_camera: whether the page is to send its camera.
         gives_avatar: whether the page is to show avatars.
+        routes: further ones of the API.
 
     Raises:
         InputError: the port is in use.
@@ -67,6 +68,7 @@ class PageServer:
         *,
         takes_camera: bool,
         gives_avatar: bool,
+        routes: Sequence[BaseRoute] = (),
     ) -> None:
         self._socket = _bound(port)
         self.port: int = self._socket.getsockname()[1]
@@ -76,8 +78,16 @@ class PageServer:
         self._answer = answer
         self._stats = stats
         self._roles = {"camera": takes_camera, "avatar": gives_avatar}
+        self._more = routes
         config = uvicorn.Config(
-            self.app(), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=int(STOP_S)
+            self.app(),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="websockets-sansio",
+            ws_max_size=MAX_BODY_BYTES,
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=int(STOP_S),
         )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
@@ -95,6 +105,8 @@ class PageServer:
             Route("/api/page", self._page, methods=["POST"]),
             Route("/api/stats", self._show_stats),
             Route("/api/page-config", self._page_config),
+            *self._more,
+            Mount("/web", StaticFiles(directory=shipped("web"))),  # as the hub serves the same files
             Mount("/", StaticFiles(directory=shipped("web"), html=True)),
         ]
         return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), hosts, cors])
@@ -136,11 +148,15 @@ class PageServer:
             return JSONResponse({"error": "this page has a configuration of its own"}, 403)
         edge = {"url": str(request.base_url).rstrip("/"), "token": self.token}
         roles = {name: edge if has else None for name, has in self._roles.items()}
-        return JSONResponse(roles | {"stats": ["/api/stats"], "shows": self._roles["avatar"]})
+        config = {"mode": "edge", "stats": ["/api/stats"], "shows": self._roles["avatar"]}
+        return JSONResponse(roles | config | {"room": {"url": "/api/room", "token": self.token}})
+
+    def admits(self, origin: str | None) -> bool:
+        """Whether pages of an origin may use the API; None is no browser."""
+        return origin is None or origin in self._origins
 
     def _authorise(self, request: Request) -> None:
-        origin = request.headers.get("origin")
-        if origin is not None and origin not in self._origins:
+        if not self.admits(request.headers.get("origin")):
             raise _RefusedError(403, "pages of this origin may not use this edge; add it with --page-origin")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self.token.encode()):

@@ -20,8 +20,9 @@ from telepresence.hub.messages import MAX_SESSION, IceServer, Payload
 from telepresence.rtc.cache import AvatarCache
 from telepresence.rtc.channels import Counters
 from telepresence.rtc.exchange import OFFER_AGAIN_S, AvatarExchange
-from telepresence.rtc.hello import PROTOCOL, Control, Hello, Refuse, Want, common_schema
+from telepresence.rtc.hello import PROTOCOL, Control, Hello, Presence, Refuse, Want, common_schema
 from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.presence import Presenter
 from telepresence.rtc.session import Session
 from telepresence.rtc.transfer import Acknowledgement, Data, Offer, offer_of
 from telepresence.wire.arrival import Arrivals
@@ -35,6 +36,14 @@ ANSWER_S: Final = 10.0
 OPEN_S: Final = 5.0  # from the answer to open channels
 HELLO_S: Final = 5.0  # from open channels to the other's hello
 RETRY_S: Final = (0.1, 5.0)  # before the next attempt: first, most; doubling
+EAGER_S: Final = 60.0  # after a connection was lost, during which nobody waits longer than EAGER_RETRY_S
+EAGER_RETRY_S: Final = 0.5
+# A DTLS handshake that lost its first flight repeats it after 1 s, then after 2, 4 ...: to begin anew is faster. Of a
+# connection that was up before the round trip is known, and opening takes about eight. The link may be a slower one
+# when it is back: after PATIENT_S every third attempt gets OPEN_S.
+PATIENT_S: Final = 30.0
+REOPEN_S: Final = 1.4
+REOPEN_ROUND_TRIPS: Final = 12
 FAREWELL_S: Final = 0.2  # for a refusal to leave before the connection closes
 
 _EPOCH_US: Final = time.time_ns() // 1000 - now_us()  # so that numbers of different machines can be compared
@@ -114,6 +123,14 @@ class Peer:
         """The motion schema of this connection, the highest that both know; None before its hello."""
         self.servers = servers
         """Of the next connection."""
+        self.relay_only = False
+        """Whether the next connection goes through a TURN server only."""
+        self.presence: Presence | None = None
+        """How it wants to be shown, as last told; None before that, and by an older telepresence."""
+        self.on_presence: Callable[[Peer], None] = lambda peer: None
+        """Called when that changes."""
+        self._presenter = Presenter(self._send_presence)
+        self.present = self._presenter.change
         self._ours = ours
         self._offer = ours.offer
         self._offered_s = 0.0
@@ -125,7 +142,12 @@ class Peer:
         self._closed = False
         self._offers = False
         self._number = 0
+        self._attempts = 0  # to reconnect
+        self._tries = 0  # sessions since the last one that came up
+        self._lost_s: float | None = None  # when the last connection was lost
+        self._rtt_us: int | None = None  # of that one
         self._arrivals = Arrivals()
+        self._greeting: Session | None = None  # the one on which our hello is on its way
         self._greeted = asyncio.Event()
         self.exchange = AvatarExchange(
             ours.avatar,
@@ -188,6 +210,7 @@ class Peer:
     def close(self) -> None:
         """The participant has left, or we do."""
         self._closed = True
+        self._presenter.close()
         if self._offer_again:
             self._offer_again.cancel()
         if self._task:
@@ -230,7 +253,8 @@ class Peer:
             if self._refused:
                 return
             if self._offers:
-                await asyncio.sleep(wait_s)
+                eager = self._lost_s is not None and asyncio.get_running_loop().time() < self._lost_s + EAGER_S
+                await asyncio.sleep(min(wait_s, EAGER_RETRY_S) if eager else wait_s)
             else:  # it is theirs to offer: tell them that the last one is of no use here
                 await self._relay(Payload("bye", self._number))
                 await asyncio.sleep(RETRY_S[1])
@@ -263,11 +287,19 @@ class Peer:
             if not await self._relay(Payload("offer", session.number, await session.offer())):
                 raise TimeoutError
             await session.answered(ANSWER_S)
-            await session.open(OPEN_S)
+            await session.open(self._open_s())
         else:
             await self._relay(Payload("answer", session.number, await session.answer(offer.sdp)))
             await session.open(ANSWER_S)
         await asyncio.wait_for(self._greeted.wait(), HELLO_S)
+
+    def _open_s(self) -> float:
+        """How long an attempt may take from the answer to open channels."""
+        self._attempts += 1
+        patient = self._lost_s is None or asyncio.get_running_loop().time() > self._lost_s + PATIENT_S
+        if self._rtt_us is None or (patient and self._attempts % 3 == 0):
+            return OPEN_S
+        return min(OPEN_S, REOPEN_S + REOPEN_ROUND_TRIPS * self._rtt_us / 1e6)
 
     def _new_session(self, offer: Payload | None) -> Session:
         """The next session, with the number of their offer, or of ours."""
@@ -276,7 +308,17 @@ class Peer:
         self.schema = None
         self._arrivals = Arrivals(self._arrivals.counts)
         self.clock = ClockOffset()  # the other process may be another one, or its machine have slept
-        self._session = Session(self._number, self.servers, self, self.counters, self.clock, rate=self._ours.rate)
+        self._session = Session(
+            self._number,
+            self.servers,
+            self,
+            self.counters,
+            self.clock,
+            rate=self._ours.rate,
+            relay_only=self.relay_only,
+            attempt=self._tries,
+        )
+        self._tries += 1
         return self._session
 
     def _drop_session(self) -> None:
@@ -291,6 +333,9 @@ class Peer:
         self._drop_session()
         if self.state is State.CONNECTED:
             self.rebuilds += 1
+            self._attempts, self._lost_s = 0, asyncio.get_running_loop().time()
+            self._tries = 0
+            self._rtt_us = self.clock.rtt_us if self.clock.known else None
         if self.state is not State.REFUSED:
             self._set(State.LOST if self.rebuilds else State.CONNECTING)
 
@@ -315,6 +360,9 @@ class Peer:
             self._offer, self._offered_s = self._ours.offer, asyncio.get_running_loop().time()
             self.exchange.change(self._ours.avatar)
             self._session.channels.send_control(Hello(tuple(self._ours.schemas), self._offer))
+            if self._greeting is not self._session:
+                self._greeting = self._session
+                self._presenter.greeted()
 
     def on_motion(self, packet: MotionPacket, now_us: int) -> None:
         """Hand on what is newest. Raises ProtocolError."""
@@ -333,6 +381,10 @@ class Peer:
             self._check_greeted()
             self.exchange.on_want(message, self._offer)
             self._pump()
+        elif isinstance(message, Presence):
+            self._check_greeted()
+            self.presence = message
+            self.on_presence(self)
         else:
             self._set(State.REFUSED, f"the other side refused: {message.message}")
             if self._session:
@@ -386,6 +438,13 @@ class Peer:
             self._offer_again = loop.call_later(wait_s, self._follow_offer)
         else:
             self.on_open()
+
+    def _send_presence(self, presence: Presence) -> bool:
+        session = self._session
+        if session is None or session is not self._greeting or not session.channels.open:
+            return False
+        session.channels.send_control(presence)
+        return True
 
     def _check_greeted(self) -> None:
         if not self._greeted.is_set():

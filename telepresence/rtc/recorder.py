@@ -12,6 +12,8 @@ from telepresence.errors import MediaError
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.renderer import Picture
+from telepresence.rtc.sound_mixer import OPEN_US, Samples, SoundMixer
+from telepresence.rtc.sound_playout import RATE
 from telepresence.sinks.recording import VideoWriter
 
 logger = logging.getLogger(__name__)
@@ -24,17 +26,24 @@ class Recorder:
 
     Args:
         on_written: told of each picture and when it was written, in the recorder's thread.
+        mixer: what is heard; None: the recording is silent.
 
     Raises:
         MediaError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, size: int, on_written: Callable[[Picture, int], Any]) -> None:
+    def __init__(
+        self, path: Path, size: int, on_written: Callable[[Picture, int], Any], mixer: SoundMixer | None = None
+    ) -> None:
         self._path = path
         self._on_written = on_written
         self._writer = VideoWriter(path, size, NOMINAL_FPS)
+        self._mixer = mixer
+        if mixer is not None:
+            self._writer.add_live_sound(RATE)
         self._mailbox: Mailbox[Picture] = Mailbox()
         self._any = False
+        self._last_us = 0
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
@@ -50,6 +59,8 @@ class Recorder:
             self._writer.discard()
             return f"{self._path}: no picture came, for nobody with a camera was in the room"
         try:
+            if self._mixer is not None:
+                self._finish_sound(self._mixer)
             self._writer.close()
         except MediaError as error:
             return str(error)
@@ -61,11 +72,31 @@ class Recorder:
             picture = self._mailbox.take()
             if picture is None or picture.rgb is None:
                 continue
-            first_us = picture.rendered_us if first_us is None else first_us
+            if first_us is None:
+                first_us = picture.rendered_us
+                if self._mixer is not None:
+                    self._mixer.begin(first_us)
             self._any = True
             try:
                 self._writer.write(picture.rgb, picture.rendered_us - first_us)
+                self._write_sound(picture)
             except (OSError, ValueError):
                 logger.exception("a picture could not be recorded to %s", self._path.name)
                 return
             self._on_written(picture, now_us())
+
+    def _write_sound(self, picture: Picture) -> None:
+        self._last_us = picture.rendered_us
+        if self._mixer is None:
+            return
+        if picture.capture_us is not None:
+            self._mixer.picture(picture.rendered_us - picture.capture_us)
+        self._append(self._mixer.take(picture.rendered_us))
+
+    def _finish_sound(self, mixer: SoundMixer) -> None:
+        """What was still open, up to the last picture."""
+        self._append(mixer.take(self._last_us + OPEN_US))
+
+    def _append(self, samples: Samples) -> None:
+        if len(samples):
+            self._writer.write_sound(samples)

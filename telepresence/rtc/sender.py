@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from telepresence.face.mouth import Mouth
 from telepresence.rtc import camera
 from telepresence.rtc.landmarker import CameraPicture, Landmarker, Tracked
 from telepresence.rtc.mailbox import LoopMailbox
+from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.sound_file import FileClock
+from telepresence.rtc.speaker import Speaker
 from telepresence.wire.codec import MotionPacket
 
 
@@ -45,6 +49,9 @@ class Sender:
         def on_failure(problem: str) -> None:
             loop.call_soon_threadsafe(on_error, problem)
 
+        self._speaker = Speaker()
+        self.file_clock = FileClock()
+        """Of the pictures, where the camera is a file."""
         self._motion: LoopMailbox[MotionPacket] = LoopMailbox(loop, on_motion)
         self._tracked: LoopMailbox[Tracked] = LoopMailbox(loop, on_tracked)
         tracks = self.kind not in ("none", "sample")
@@ -59,7 +66,7 @@ class Sender:
 
             self._source = camera.sample_source(sample_motion(), self._motion.put, on_state)
         elif self.kind == "file":
-            self._source = camera.file_source(Path(given), self.put, on_state)
+            self._source = camera.file_source(Path(given), self.put, on_state, self.file_clock.begin)
         elif self.kind == "device":
             self._source = camera.device_source(given, self.put, on_state)
 
@@ -72,6 +79,12 @@ class Sender:
         """A camera picture, from any thread."""
         if self._landmarker:
             self._landmarker.mailbox.put(picture)
+
+    def hear(self, mouth: Mouth, level: float) -> None:
+        """The mouth's shape by the voice, 30 times a second, from any thread; moves the lips while no face is seen."""
+        packet = self._speaker.voice(mouth, level, now_us())
+        if packet is not None:
+            self._motion.put(packet)
 
     def follow(self, neutral: NDArray[np.float32] | None) -> None:
         """Our own avatar has this neutral shape from now on."""
@@ -93,6 +106,7 @@ class Sender:
             self._landmarker.close()
 
     def _deliver(self, tracked: Tracked) -> None:
-        if tracked.packet is not None:
-            self._motion.put(tracked.packet)
+        packet = self._speaker.camera(tracked, now_us())
+        if packet is not None:
+            self._motion.put(packet)
         self._tracked.put(tracked)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCConfiguration,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.sdp import SessionDescription
 
 from telepresence.errors import SignallingError
+from telepresence.hub.ice import is_turn
 from telepresence.hub.messages import IceServer
 from telepresence.rtc import patches
 from telepresence.rtc.channels import ChannelEvents, Channels, Counters
@@ -22,6 +30,8 @@ from telepresence.wire.thrift import Rate
 logger = logging.getLogger(__name__)
 
 CLOSE_S: Final = 5.0  # aiortc's close may wait for a dead peer
+
+_RELATED: Final = re.compile(r" raddr \S+ rport \d+")  # RFC 8839, section 5.1
 
 _closing: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
 
@@ -48,11 +58,24 @@ async def _close(pc: RTCPeerConnection) -> None:
         logger.exception("a peer connection could not be closed")
 
 
-def configuration(servers: Sequence[IceServer]) -> RTCConfiguration:
-    """ICE servers as the hub recommends them; none means none: aiortc would ask Google's, for up to five seconds."""
+def configuration(servers: Sequence[IceServer], relay_only: bool = False, attempt: int = 0) -> RTCConfiguration:
+    """ICE servers as the hub recommends them; none means none: aiortc would ask Google's, for up to five seconds.
+
+    Of several TURN servers aiortc asks only the first: at every `attempt` (0, 1, ...) it is the next one.
+    """
+    each = [RTCIceServer([url], username=s.username, credential=s.credential) for s in servers for url in s.urls]
+    turn = [server for server in each if is_turn(server.urls[0])]
+    first = attempt % len(turn) if turn else 0
     return RTCConfiguration(
-        iceServers=[RTCIceServer(list(s.urls), username=s.username, credential=s.credential) for s in servers]
+        iceServers=[server for server in each if server not in turn] + turn[first:] + turn[:first],
+        iceTransportPolicy=RTCIceTransportPolicy.RELAY if relay_only else RTCIceTransportPolicy.ALL,
     )
+
+
+def told(pc: RTCPeerConnection, relay_only: bool) -> str:
+    """Our description as the other side gets it. aiortc says where a relay's packets go on to: our own address."""
+    sdp: str = pc.localDescription.sdp
+    return _RELATED.sub(" raddr 0.0.0.0 rport 0", sdp) if relay_only else sdp
 
 
 class Session:
@@ -61,6 +84,8 @@ class Session:
     Args:
         number: of the session; the offerer counts up.
         events, counters, clock, rate: for the channels.
+        relay_only: whether only a TURN server's addresses are used.
+        attempt: see `configuration`.
     """
 
     def __init__(
@@ -72,11 +97,14 @@ class Session:
         clock: ClockOffset,
         *,
         rate: Rate = Rate.ADAPTIVE,
+        relay_only: bool = False,
+        attempt: int = 0,
     ) -> None:
         self.number = number
         self.lost = asyncio.Event()
         self._answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._pc = RTCPeerConnection(configuration(servers))
+        self._relay_only = relay_only
+        self._pc = RTCPeerConnection(configuration(servers, relay_only, attempt))
         self.channels = Channels(self._pc, events, counters, clock, rate=rate)
         sctp = self._pc.sctp
         if sctp is None:
@@ -95,7 +123,7 @@ class Session:
     async def offer(self) -> str:
         """Begin as the offerer: the SDP to relay, candidates included."""
         await self._pc.setLocalDescription(await self._pc.createOffer())
-        return self._pc.localDescription.sdp
+        return told(self._pc, self._relay_only)
 
     async def answered(self, timeout_s: float) -> None:
         """Wait for the answer, and apply it.
@@ -120,7 +148,7 @@ class Session:
         """
         await self._apply(self._pc.setRemoteDescription(RTCSessionDescription(checked(offer), "offer")))
         await self._apply(self._describe())
-        return self._pc.localDescription.sdp
+        return told(self._pc, self._relay_only)
 
     async def open(self, timeout_s: float) -> None:
         """Wait until the channels are open.

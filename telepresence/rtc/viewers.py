@@ -13,6 +13,7 @@ from aiortc.sdp import SessionDescription
 
 from telepresence.errors import ProtocolError
 from telepresence.rtc import patches
+from telepresence.rtc.capture import WRAP, CaptureClock, PageLeg
 from telepresence.rtc.landmarker import CameraPicture
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.renderer import Picture
@@ -58,6 +59,10 @@ class Viewers:
         self._taken: dict[RTCPeerConnection, MediaStreamTrack] = {}  # the one camera track of each page that has one
         self._cameras: list[RTCPeerConnection] = []  # those connected; the last one is heard, the others wait
         self._drains: set[asyncio.Task[None]] = set()
+        self._holds: dict[int, int] = {}
+        self._hold_all_us = 0
+        self.page_leg = PageLeg()
+        """How long pictures take from the page's camera to us."""
 
     @property
     def count(self) -> int:
@@ -70,6 +75,27 @@ class Viewers:
             for track in tracks:
                 if track.place == place:
                     track.show(picture)
+
+    def hold(self, place: int | None, hold_us: int) -> None:
+        """Hold pictures of a place (None: every place) back by so much, on every page, those yet to come included."""
+        if place is None:
+            self._holds.clear()
+            self._hold_all_us = hold_us
+        else:
+            self._holds[place] = hold_us
+        for track in self._tracks():
+            track.hold_us = self._holds.get(track.place, self._hold_all_us)
+
+    def picture_times(self, now_us: int) -> list[tuple[int, int, float | None]]:
+        """Of each picture sent to a page since the last time: place, RTP time, and how long ago it was captured, ms.
+
+        Of several pages each has its own RTP times, drawn by lot, so that nobody takes another's for its own.
+        """
+        return [
+            (track.place, rtp, None if captured_us is None else round((now_us - captured_us) / 1000, 1))
+            for track in self._tracks()
+            for rtp, captured_us in track.take_times()
+        ]
 
     async def answer(self, sdp: str) -> str:
         """Connect a page by its offer; returns the SDP of the answer.
@@ -101,6 +127,9 @@ class Viewers:
         for pc in list(self._pages):
             self._close(pc)
 
+    def _tracks(self) -> list[AvatarTrack]:
+        return [track for tracks in self._pages.values() for track in tracks]
+
     def _arrange(self, pc: RTCPeerConnection, directions: dict[str, str]) -> None:
         """Give each of the offer's sections its part: avatars in order, one camera, nothing else."""
         for transceiver in pc.getTransceivers():
@@ -109,6 +138,8 @@ class Viewers:
             takes = transceiver.receiver.track is self._taken.get(pc) and offered in ("sendonly", "sendrecv")
             if sends:
                 track = AvatarTrack(len(self._pages[pc]), self._on_shown)
+                track.hold_us = self._holds.get(track.place, self._hold_all_us)
+                track.origin = patches.sent_origin(transceiver.sender)
                 self._pages[pc].append(track)
                 transceiver.sender.replaceTrack(track)
             transceiver.direction = _DIRECTIONS[sends, takes]
@@ -119,13 +150,17 @@ class Viewers:
             track.stop()
             return
         self._taken[pc] = track
+        receiver = next(t.receiver for t in pc.getTransceivers() if t.receiver.track is track)
+        clock = CaptureClock()
 
         def on_frame(frame: Any, decoded_us: int) -> None:
             # A second tab takes over, and the first waits. Were it closed, it would reconnect, and both would fight.
             if self._cameras[-1:] == [pc]:
-                put(CameraPicture(frame, decoded_us))
+                picture = _timed(frame, decoded_us, clock, patches.rtp_origin(receiver))
+                self.page_leg.add(picture.captured_us, decoded_us)
+                put(picture)
 
-        receiver = next(t.receiver for t in pc.getTransceivers() if t.receiver.track is track)
+        patches.watch_reports(receiver, clock.report)
         patches.release_on_marker(receiver)
         if not patches.direct_frames(track, on_frame, lambda: None):
             task = asyncio.ensure_future(_drain(track, on_frame))
@@ -151,6 +186,15 @@ class Viewers:
                 self._on_camera_state(False)
         pc.remove_all_listeners()
         close_soon(pc)
+
+
+def _timed(frame: Any, decoded_us: int, clock: CaptureClock, origin: int | None) -> CameraPicture:
+    """A page's picture with the time of its capture, as far as that is known."""
+    if origin is None or frame.pts is None:
+        return CameraPicture(frame, decoded_us)
+    captured_us = clock.captured_us((frame.pts + origin) % WRAP, decoded_us)
+    ordered_us = clock.in_order(decoded_us if captured_us is None else captured_us)
+    return CameraPicture(frame, decoded_us, None if captured_us is None else ordered_us)
 
 
 def parsed_offer(sdp: str) -> SessionDescription:

@@ -56,6 +56,7 @@ class VideoWriter:
         self._stream.codec_context.thread_count = ENCODER_THREADS
         self._stream.options = {"crf": str(CRF), "preset": PRESET}
         self._sound: _Sound | None = None
+        self._live: Any = None
 
     def add_sound(self, clip: Path) -> bool:
         """Take over the clip's sound, aligned with its first picture; False where it has none. Call before `write`."""
@@ -63,6 +64,23 @@ class VideoWriter:
             raise ValueError("sound must be added before the first picture")
         self._sound = _Sound.open(clip, self._container)
         return self._sound is not None
+
+    def add_live_sound(self, rate: int) -> None:
+        """Have a mono sound track that `write_sound` fills. Call before `write`."""
+        if self._count or self._sound is not None:
+            raise ValueError("sound must be added before the first picture, and only once")
+        self._live = self._container.add_stream("aac", rate=rate, layout="mono")
+        self._live_count = 0
+
+    def write_sound(self, samples: NDArray[np.float32]) -> None:
+        """Append mono samples, -1..1, at the rate of `add_live_sound`; the first belongs to the first picture."""
+        import av
+
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32)[None], "fltp", "mono")
+        frame.sample_rate, frame.pts = self._live.rate, self._live_count
+        frame.time_base = Fraction(1, self._live.rate)
+        self._live_count += len(samples)
+        self._container.mux(self._live.encode(frame))
 
     def write(self, picture: Picture, time_us: int | None = None) -> None:
         """Append a picture (S, S, 3) or (S, S, 4), whose alpha is ignored, uint8; `time_us` after the first picture."""
@@ -90,6 +108,8 @@ class VideoWriter:
             raise MediaError(f"{self._path}: no picture was written, so there is nothing to save; check the clip")
         try:
             self._container.mux(self._stream.encode(None))
+            if self._live is not None:
+                self._container.mux(self._live.encode(None))
             if self._sound is not None:
                 self._sound.copy(self._container, float(self._last_pts * TIME_BASE) + self._step)
             self._container.close()

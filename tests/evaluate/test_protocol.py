@@ -23,6 +23,9 @@ def test_shots_are_read_and_fine_tuning_brings_its_untuned_twin() -> None:
     assert [s.key for s in tuned] == ["1", "8@60", "8+ft"]
     assert [s.split for s in tuned] == ["first", "late", "late"]
     assert [s.tuned for s in tuned] == [False, False, True]
+    more = parse_shots("32@60", fine_tune=True)
+    assert [s.key for s in more] == ["32@60", "8@60", "8+ft", "32+ft"]
+    assert [s.count for s in more if s.tuned] == [8, 32]
 
 
 @pytest.mark.parametrize("text", ["", "0", "33", "8@20", "eight", "8,,1", "-1"])

@@ -109,13 +109,35 @@ def test_it_brings_the_engines_pictures_closer(
 def test_it_gives_this_engines_tensors_and_no_others(
     engine: Engine, avatar: Avatar, tuned: tuple[Avatar, list[tuple[float, str]]]
 ) -> None:
-    assert tuned[0].personal.keys() == {engine.info.digest}
+    assert tuned[0].personal.keys() == {engine.info.tuning}
     (data,) = tuned[0].personal.values()
     assert len(data) <= 6_000_000
     tensors = unpack_personal(data)
     assert tensors.keys() == {"features", "details", "modulation"}
     assert {len(values) for values in tensors.values()} == {len(avatar.references)}
     assert engine.prepare(tuned[0]).warnings == ()
+
+
+def test_the_references_learn_too_and_stay_where_they_lie(
+    avatar: Avatar, tuned: tuple[Avatar, list[tuple[float, str]]]
+) -> None:
+    (before,), (after,) = avatar.references, tuned[0].references
+    assert np.array_equal(after.landmarks, before.landmarks)
+    change = after.picture.astype(float) - before.picture
+    shown = before.matte > 250
+    assert change[shown].mean(0) @ (TINT - 1) > 0  # towards the tint: less green, lesser still blue
+    assert 0 < np.abs(change).mean() < 12
+
+
+def test_a_change_is_added_at_any_size() -> None:
+    grey = np.full((512, 512, 3), 100, np.uint8)
+    change = torch.zeros(3, 256, 256)
+    change[0, :, 128:] = 10
+    change[2] = -200
+    out = finetune._added(grey, change)
+    assert out.shape == grey.shape
+    assert [out[9, 500].tolist(), out[9, 9].tolist()] == [[110, 100, 0], [100, 100, 0]]
+    assert np.array_equal(finetune._added(out[:256, :256], torch.zeros(3, 256, 256)), out[:256, :256])
 
 
 def test_progress_goes_on_to_the_end(tuned: tuple[Avatar, list[tuple[float, str]]]) -> None:
@@ -152,11 +174,16 @@ def test_references_and_their_like_do_not_decide() -> None:
     assert len(finetune.held_out(np.full(60, np.inf))) == finetune.CHECKED
 
 
+def test_a_picture_is_learned_from_references_of_other_moments() -> None:
+    assert finetune.usable(np.array([0, 3, 0.9, 1.2], np.float32)) == [1, 3]
+    assert finetune.usable(np.array([0, 0.7, 0.2], np.float32)) == [1]  # a clip of a second: the furthest
+
+
 def test_a_video_that_ends_with_references_only_is_refused(
     avatar: Avatar, clip: tuple[list[Picture], list[Floats]]
 ) -> None:
     with pytest.raises(InputError, match="longer video"):
-        fine_tune(avatar, plain(clip[0]), clip[1], from_reference_s=[0.0] * PICTURES)
+        fine_tune(avatar, plain(clip[0]), clip[1], from_reference_s=np.zeros((PICTURES, 1), np.float32))
 
 
 def test_what_does_not_hold_for_the_rest_is_not_kept(avatar: Avatar, clip: tuple[list[Picture], list[Floats]]) -> None:

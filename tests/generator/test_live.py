@@ -12,8 +12,9 @@ from telepresence.generator.batches import JITTER, Preparer, draw_batch
 from telepresence.generator.data.samples import Sampler
 from telepresence.generator.drawing import Drawing
 from telepresence.generator.export import export_graphs
-from telepresence.generator.live import LiveEncode, LiveRender, Network, compose
-from telepresence.generator.placing import RASTER, bilinear
+from telepresence.generator.live import USED, LiveEncode, LiveRender, Network, compose
+from telepresence.generator.placing import RASTER
+from telepresence.generator.sampling import bilinear
 from tests.generator.data.made import face_points, made_clip
 
 SIZE = 256
@@ -41,9 +42,16 @@ def inputs() -> list[tuple[Tensor, Tensor, Tensor]]:
         picture = torch.nn.functional.interpolate(rough, size=(SIZE, SIZE), mode="bicubic").clamp(0, 1) * 255
         matte = torch.zeros(1, SIZE, SIZE, 1, dtype=torch.uint8)
         matte[:, 40:, 30:-30] = 255
-        points = torch.from_numpy(face_points(0.4 + 0.01 * i, 0.02 * i))[None]
+        points = turned(0.4 + 0.01 * i, 0.02 * i, angle=0.2 * i)
         out.append((picture.permute(0, 2, 3, 1).to(torch.uint8).contiguous(), matte, points))
     return out
+
+
+def turned(scale: float, x: float, y: float = 0.0, *, angle: float) -> Tensor:
+    """The mean face's keypoints [1, 478, 3], turned so that no two references are equally near."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    across = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]], np.float32)
+    return torch.from_numpy(face_points(scale) @ across.T + np.array([x, y, 0], np.float32))[None]
 
 
 def plate() -> Tensor:
@@ -58,7 +66,7 @@ def drawn(network: Network, keypoints: Tensor, used: int = 4) -> np.ndarray:
     return picture
 
 
-MOVED = torch.from_numpy(face_points(0.41, 0.03, 0.02))[None]
+MOVED = turned(0.41, 0.03, 0.02, angle=0.25)
 
 
 def test_the_graphs_draw_what_torch_draws(network: Network, tmp_path: Path) -> None:
@@ -72,7 +80,7 @@ def test_the_graphs_draw_what_torch_draws(network: Network, tmp_path: Path) -> N
     wanted = {i.name for i in then.get_inputs()}
     feeds |= {"keypoints": MOVED.numpy(), "background": plate().numpy()}
     shown = then.run(None, {name: value for name, value in feeds.items() if name in wanted})[0][0]
-    by_torch = drawn(network, MOVED)
+    by_torch = drawn(network, MOVED, USED)
     gap = np.abs(shown.astype(int) - by_torch)
     assert by_torch.std() > 20  # there is something to see
     assert gap.mean() < 0.2  # the graphs keep weights in float16

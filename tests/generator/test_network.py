@@ -11,11 +11,12 @@ from telepresence.generator.network import (
     FLOW_LIMIT,
     MODULATION,
     PER_REFERENCE,
-    SIGNATURE,
+    TOLD_SIGNATURE,
     WIDTHS,
     Encoder,
     Finish,
     Residual,
+    SmallFinish,
     Trunk,
 )
 
@@ -30,7 +31,7 @@ def trunk_inputs(pictures: int = 2, used: int = 2) -> tuple[Tensor, ...]:
     prior = torch.softmax(random(pictures, used, 64, 64) * 3, 1)
     looked = torch.rand(pictures, used, PER_REFERENCE, 64, 64, generator=torch.Generator().manual_seed(7))
     common = random(pictures, COMMON, 64, 64)
-    return looked, common, prior, random(pictures, MODULATION), random(pictures, 2 * SIGNATURE)
+    return looked, common, prior, random(pictures, MODULATION), random(pictures, 2 * TOLD_SIGNATURE)
 
 
 @torch.no_grad()
@@ -107,3 +108,18 @@ def test_an_untrained_finish_adds_nothing() -> None:
 
 def test_weights_fit_the_budget() -> None:
     assert sum(w.numel() for part in (Encoder(), Trunk(), Finish()) for w in part.parameters()) < MOST_WEIGHTS
+
+
+def test_the_finish_for_small_pictures_is_that_of_doubled_ones_shrunk() -> None:
+    torch.manual_seed(0)
+    whole = Finish()
+    torch.nn.init.normal_(whole.out.weight)
+    torch.nn.init.normal_(whole.enter.bias)  # type: ignore[arg-type]
+    torch.nn.init.normal_(whole.out.bias)  # type: ignore[arg-type]
+    hidden, blend = torch.randn(1, WIDTHS[0], 64, 64), torch.rand(1, 4, 128, 128)
+    details = torch.randn(1, DETAILS, 128, 128)
+    doubled = blend.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with torch.no_grad():
+        small = SmallFinish(whole)(hidden, blend, details)
+        wanted = torch.nn.functional.avg_pool2d(whole(hidden, doubled, details), 2)
+    torch.testing.assert_close(small, wanted, rtol=1e-4, atol=1e-4)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from telepresence.face.topology import EYE_OPENING_LEFT, EYE_OPENING_RIGHT, LIPS, LIPS_INNER, LIPS_OUTER, MOUTH_OPENING
 from telepresence.generator.batches import own_raster
-from telepresence.generator.placing import COMMON_CHANNELS, FILL, RASTER, SIGNATURE, TOLD, Placing
+from telepresence.generator.placing import COMMON_CHANNELS, FILL, RASTER, SIGNATURE, TOLD, TOLD_SIGNATURE, Placing
 from tests.generator.data.made import face_points
 
 
@@ -90,10 +90,14 @@ def test_the_encoder_is_told_what_the_raster_of_the_picture_itself_says(placing:
     )
 
 
-def test_a_signature_is_of_the_face_and_not_of_where_it_is(placing: Placing) -> None:
+def test_what_the_network_is_told_is_of_the_face_and_not_of_where_it_is(placing: Placing) -> None:
     here = placing.signature(points())
     assert here.shape == (SIGNATURE,)
-    assert torch.allclose(placing.signature(points(0.25, 0.3, -0.2)), here, atol=1e-3)
+    there = placing.signature(points(0.25, 0.3, -0.2))
+    assert torch.allclose(there[:TOLD_SIGNATURE], here[:TOLD_SIGNATURE], atol=1e-3)
+    assert (there - here)[TOLD_SIGNATURE] > 0.5  # to the right, by more than half a face
+    assert (there - here)[TOLD_SIGNATURE + 1] < -0.3
+    assert (there - here)[-1] < -0.1  # and further away
     assert (placing.signature(points(mouth=0.1)) - here)[0] > 0.1
     shut = points()
     shut[EYE_OPENING_LEFT[1]] = shut[EYE_OPENING_LEFT[0]]
@@ -116,6 +120,13 @@ def test_the_nearest_reference_is_chosen_for_mouth_and_eyes(placing: Placing) ->
         assert float(choice.mouth.sum()) == pytest.approx(1)
         assert float(choice.eyes.sum()) == pytest.approx(1)
         assert choice.mouth[used // 2 :].abs().sum() == choice.eyes[: used // 2].abs().sum() == 0
+
+
+def test_of_two_alike_the_mouth_is_of_the_one_whose_head_is_in_the_same_place(placing: Placing) -> None:
+    here, aside = placing.signature(points()), placing.signature(points(0.38, 0.3, 0.0))
+    now = placing.signature(points(0.38, 0.25, 0.02))
+    assert placing.choose(now, torch.stack([here, aside]), 2).indices[0] == 1
+    assert placing.choose(now, torch.stack([aside, here]), 2).indices[0] == 0
 
 
 def test_a_copy_never_comes_second(placing: Placing) -> None:

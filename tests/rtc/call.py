@@ -24,9 +24,9 @@ from tests.rtc.pair import until
 
 
 @contextlib.asynccontextmanager
-async def hub(room: str = "room") -> AsyncIterator[str]:
+async def hub(room: str = "room", **options: Any) -> AsyncIterator[str]:
     """A hub; yields a URL to join the room by."""
-    config = HubConfig(b"s" * 32)
+    config = HubConfig(b"s" * 32, **options)
     listener = bind("127.0.0.1", 0)
     server = make_server(create_app(config))
     with contextlib.suppress(AttributeError):

@@ -183,7 +183,7 @@ def test_the_api_lets_in_its_own_page_only() -> None:
             for path, extra in (("/api/stats", {}), ("/api/page-config", {"Host": "evil.example"}), ("/nothing", {})):
                 _, _, headers = await request(f"{page}{path}", headers=extra)
                 assert "frame-ancestors 'none'" in headers["content-security-policy"]
-                assert headers["permissions-policy"] == "camera=(self)"
+                assert headers["permissions-policy"] == "camera=(self), microphone=(self)"
                 assert headers["x-content-type-options"] == "nosniff"
                 assert headers["cache-control"] == "no-store"
             status, stats, headers = await request(f"{page}/api/stats", headers={"Origin": "http://127.0.0.1:9999"})

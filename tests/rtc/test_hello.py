@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telepresence.errors import ProtocolError
-from telepresence.rtc.hello import MAX_CONTROL_BYTES, Hello, Refuse, Want, common_schema, encode, parse
+from telepresence.rtc.hello import MAX_CONTROL_BYTES, Hello, Presence, Refuse, Want, common_schema, encode, parse
 from telepresence.rtc.transfer import Offer
 
 SHA = "ab" * 32
@@ -77,3 +77,12 @@ def test_any_object_parses_or_is_refused(kind: object, fields: dict[str, object]
 def test_any_bytes_parse_or_are_refused(data: bytes | str) -> None:
     with contextlib.suppress(ProtocolError):
         parse(data)
+
+
+def test_how_somebody_wants_to_be_shown_comes_through_and_nonsense_does_not() -> None:
+    for presence in (Presence(), Presence("Ada", True, False, True, 21.5)):
+        assert parse(encode(presence)) == presence
+    assert parse(b'{"type":"state"}') == Presence()
+    for bad in ('"muted":1', '"name":7', '"name":"a\\u202eb"', '"page_ms":-1', '"page_ms":true', '"page_ms":1e9'):
+        with pytest.raises(ProtocolError):
+            parse(f'{{"type":"state",{bad}}}'.encode())

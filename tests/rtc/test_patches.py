@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fractions
 import random
 
+import av
+import numpy as np
 import pytest
-from aiortc import RTCPeerConnection
+from aiortc import RTCPeerConnection, VideoStreamTrack
 from aiortc.codecs import h264, vpx
 from aiortc.codecs.h264 import H264Encoder
+from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtp import RtpPacket
 
 from telepresence.rtc import patches
@@ -160,3 +164,57 @@ def test_the_pages_track_has_one_rate(monkeypatch: pytest.MonkeyPatch) -> None:
         encoder.target_bitrate = estimate
         assert encoder.target_bitrate == rate
     assert 1_000_000 < rate < 3_000_000
+
+
+def test_a_receivers_reports_and_rtp_times_are_told() -> None:
+    async def test() -> None:
+        reports: list[tuple[int, int, int]] = []
+        sender, receiver = RTCPeerConnection(), RTCPeerConnection()
+        clip = VideoStreamTrack()
+        sender.addTransceiver(clip, "sendonly")
+        origin = patches.sent_origin(sender.getSenders()[0])
+        frames: list[tuple[int, int | None]] = []
+
+        def on_track(track: MediaStreamTrack) -> None:
+            ours = receiver.getReceivers()[0]
+            assert patches.watch_reports(ours, lambda *report: reports.append(report))
+            assert patches.direct_frames(
+                track, lambda frame, at: frames.append((frame.pts, patches.rtp_origin(ours))), lambda: None
+            )
+
+        receiver.on("track", on_track)
+        await sender.setLocalDescription(await sender.createOffer())
+        await receiver.setRemoteDescription(sender.localDescription)
+        await receiver.setLocalDescription(await receiver.createAnswer())
+        await sender.setRemoteDescription(receiver.localDescription)
+        async with asyncio.timeout(15):
+            while not reports or len(frames) < 5:  # noqa: ASYNC110 - told in another thread
+                await asyncio.sleep(0.05)
+        await sender.close()
+        await receiver.close()
+        started = origin()
+        assert started is not None
+        assert {(started - received) % 90_000 for _, received in frames if received is not None} <= {0, 87_000}
+        ntp, rtp, _ = reports[0]
+        assert ntp >> 32 > 3_900_000_000
+        assert (rtp - started) % (1 << 32) < 30 * 90_000
+
+    asyncio.run(test())
+
+
+def test_smaller_pictures_of_a_track_get_as_much_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    for codec in (h264, vpx):
+        for name in ("DEFAULT_BITRATE", "MIN_BITRATE", "MAX_BITRATE"):
+            monkeypatch.setattr(codec, name, getattr(codec, name))
+    monkeypatch.setattr(H264Encoder, "_encode_frame", H264Encoder._encode_frame)
+    rate = patches.set_bitrate(256)
+    encoder = H264Encoder()
+    rates = []
+    for number, side in enumerate((256, 128, 256)):
+        picture = av.VideoFrame.from_ndarray(np.zeros((side * 3 // 2, side), np.uint8), format="yuv420p")
+        picture.pts, picture.time_base = number * 3000, fractions.Fraction(1, 90_000)
+        packets, _ = encoder.encode(picture)
+        assert packets
+        assert encoder.codec is not None
+        rates.append(encoder.codec.bit_rate)
+    assert rates == pytest.approx([rate, rate / 4, rate], rel=0.01)  # x264 rounds

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 
 from telepresence.avatar.samples import sample_avatar_bytes, sample_motion
+from telepresence.edge.messages import View
+from telepresence.errors import EngineError
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.renderer import BLANK, Picture, Renderer
@@ -193,6 +197,40 @@ def test_several_participants_are_drawn_in_one_call(whole: bytes) -> None:
     renderer.close()
 
 
+class Picky(Together):
+    """An engine that takes one participant amiss, whoever is drawn with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bad: object = None
+
+    def render_many(self, each: list[tuple[object, object]]) -> list[np.ndarray]:
+        if any(prepared is self.bad for prepared, _ in each):
+            raise EngineError("the avatar was prepared for another engine or size")
+        return super().render_many(each)
+
+    def render(self, prepared: object, keypoints: object) -> np.ndarray:
+        return self.render_many([(prepared, keypoints)])[0]
+
+
+def test_one_participant_that_cannot_be_drawn_costs_the_others_nothing(whole: bytes) -> None:
+    told = Told()
+    picky = Picky()
+    engine: Any = picky
+    published: list[str] = []
+    renderer = Renderer(
+        engine, lambda picture: published.append(picture.participant), lambda who, what: told.avatars.put((who, what))
+    )
+    for who in ("a", "b", "c"):
+        renderer.put(who, sample_motion()[0], None)
+        renderer.put_avatar(who, whole, True)
+        assert told.avatars.take(10) == (who, None)
+    picky.bad = renderer._stages["b"].prepared
+    renderer._draw(list(renderer._stages.items()))
+    assert published == ["a", "c"]
+    renderer.close()
+
+
 def test_a_runtime_that_breaks_in_mid_call_costs_no_picture(whole: bytes, tmp_path: Path) -> None:
     """A real engine in two real runtimes; the first breaks between two pictures, and the second goes on."""
     folder = tiny.write_engine(tmp_path / "tiny")
@@ -202,7 +240,7 @@ def test_a_runtime_that_breaks_in_mid_call_costs_no_picture(whole: bytes, tmp_pa
     track = sample_motion()
     try:
         renderer.put_avatar(WHO, whole, True)
-        renderer._avatars.submit(lambda: None).result(20)  # it is prepared by then
+        renderer._wardrobe.pool.submit(lambda: None).result(20)  # it is prepared by then
         for number, packet in enumerate(track[:6]):
             if number == 3:
 
@@ -218,3 +256,86 @@ def test_a_runtime_that_breaks_in_mid_call_costs_no_picture(whole: bytes, tmp_pa
         assert all(picture is not None and picture.any() for picture in pictures)
     finally:
         renderer.close()
+
+
+class Sized(White):
+    """An engine of any size that notes what it prepares."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.prepared = 0
+        self.closed = False
+
+    def prepare(self, avatar: object) -> object:
+        self.prepared += 1
+        return SimpleNamespace(warnings=(), size=self.size)
+
+    def render(self, prepared: Any, keypoints: object) -> np.ndarray:
+        assert prepared.size == self.size
+        return np.full((self.size, self.size, 4), 255, np.uint8)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_who_is_shown_small_is_drawn_small_and_the_way_back_is_short(whole: bytes) -> None:
+    told, large, small = Told(), Sized(256), Sized(128)
+    made: Any = large, small
+    renderer = Renderer(made[0], told.pictures.put, lambda *what: None, open_small=lambda: made[1])
+    renderer.start()
+
+    def side() -> int:
+        renderer.put(WHO, replace(sample_motion()[0], sequence=next(numbers), capture_us=now_us()), None)
+        picture = told.pictures.take(0.2)
+        return 0 if picture is None else picture.i420.shape[1]
+
+    numbers = itertools.count(1)
+    try:
+        renderer.put_avatar(WHO, whole, True)
+        wait_for(lambda: side() == 256)
+        renderer.look(View(None, {WHO: 100}))
+        wait_for(lambda: side() == 128)
+        assert renderer.size(WHO) == 128
+        for view in (View(WHO), View(None, {WHO: 100}), None):
+            renderer.look(view)
+            wait_for(lambda view=view: side() == (256 if view is None or view.speaker else 128))  # type: ignore[misc]
+        assert (large.prepared, small.prepared) == (1, 1)  # both are kept
+        renderer.look(View(None, {}, frozenset({WHO})))
+        while told.pictures.take(0.1) is not None:
+            pass
+        assert [side() for _ in range(3)] == [0, 0, 0]
+        assert renderer.overtaken(WHO) == 0  # what is not meant to be drawn is not missed
+        renderer.look(View(WHO))
+        wait_for(lambda: side() == 256)
+    finally:
+        renderer.close()
+    assert large.closed
+    assert small.closed
+
+
+def test_without_an_engine_for_small_pictures_all_are_large(whole: bytes) -> None:
+    told, large = Told(), Sized(256)
+    made: Any = large
+
+    def fails() -> Any:
+        raise EngineError("there is none")
+
+    renderer = Renderer(made, told.pictures.put, lambda *what: None, open_small=fails)
+    renderer.start()
+    try:
+        renderer.put_avatar(WHO, whole, True)
+        renderer.look(View(None, {WHO: 100}))
+        renderer.put(WHO, replace(sample_motion()[0], capture_us=now_us()), None)
+        picture = told.pictures.take(10)
+        assert picture is not None
+        wait_for(lambda: renderer._scheduler.size(WHO) == 256)
+        assert picture.i420.shape[1] == renderer.size(WHO) == 256
+    finally:
+        renderer.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = now_us() + 10_000_000
+    while not condition():
+        assert now_us() < deadline, "did not happen in time"
+        time.sleep(0.005)

@@ -1,5 +1,6 @@
 // Words onto the page. Elements are touched only when what they say changes, so that a screen reader hears each thing once.
 
+import { write } from "../ui/dom.js";
 import { ACTIONS } from "./words.js";
 
 const find = (selector) => document.querySelector(selector);
@@ -49,21 +50,4 @@ function notice(tile, words, act) {
   title.hidden = !words.title;
   write(text, words.text);
   showActions(place.querySelector(".actions"), words.actions ?? [], act);
-}
-
-/** Leave the last picture standing: a video whose connection closes turns black. */
-export function freeze(video) {
-  if (!video.videoWidth || !video.srcObject) return;
-  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
-  canvas.getContext("2d").drawImage(video, 0, 0);
-  video.srcObject = null;
-  canvas.convertToBlob().then((blob) => {
-    if (video.poster) URL.revokeObjectURL(video.poster);
-    video.poster = URL.createObjectURL(blob);
-  });
-}
-
-/** Set an element's text if it differs. */
-export function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

@@ -142,12 +142,3 @@ export function origin(source, shows) {
   if (source === "sample") return "Drawn from recorded motion. No camera is in use.";
   return "Drawn from motion alone. Your camera picture never leaves this machine.";
 }
-
-/** One figure as `{number, unit}`; a dash for what nobody knows. */
-export function figure(name, value) {
-  if (typeof value !== "number" || !Number.isFinite(value)) return { number: "\u2013", unit: "" };
-  if (name.endsWith("_kbps")) return { number: value.toFixed(value < 100 ? 1 : 0), unit: "kbit/s" };
-  if (name.includes("_ms_")) return { number: value.toFixed(0), unit: "ms" };
-  if (name === "fps") return { number: value.toFixed(0), unit: "per second" };
-  return { number: value.toFixed(0), unit: "" };
-}

@@ -1,0 +1,100 @@
+"""A hub, edges and the pages of those in a room: all of it real, in this process but for the browser."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from telepresence.rtc.edge import Edge
+from telepresence.rtc.session import closed_all
+from tests.rtc.call import edge, hub
+
+START_S = 60.0
+
+# How loud a participant's voice arrives here: root mean square over so many milliseconds of what is played.
+LOUDNESS = """async ([id, ms]) => {
+  const audio = document.querySelector(`#sounds audio[data-id="${id}"]`);
+  if (!audio?.srcObject) return 0;
+  window.listening ??= new AudioContext();
+  await window.listening.resume();
+  const analyser = new AnalyserNode(window.listening, { fftSize: 2048 });
+  const source = window.listening.createMediaStreamSource(audio.srcObject);
+  source.connect(analyser);
+  const samples = new Float32Array(2048);
+  let sum = 0, count = 0;
+  for (const end = performance.now() + ms; performance.now() < end;) {
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    analyser.getFloatTimeDomainData(samples);
+    for (const value of samples) sum += value * value;
+    count += samples.length;
+  }
+  source.disconnect();
+  return Math.sqrt(sum / count);
+}"""
+
+# Pictures of a participant that are shown within so many milliseconds.
+PICTURES = """async ([id, ms]) => {
+  const video = document.querySelector(`.tile[data-id="${id}"] video`);
+  if (!video?.srcObject) return 0;
+  const read = () => video.getVideoPlaybackQuality().totalVideoFrames;
+  const before = read();
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  return read() - before;
+}"""
+
+
+class Room:
+    """A hub and edges on a loop of their own: playwright needs this one."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._exit = contextlib.AsyncExitStack()
+        self.url: str = self._run(self._exit.enter_async_context(hub("monday")))
+
+    def add(self, **options: Any) -> Edge:
+        """An edge that has joined."""
+
+        async def enter() -> Edge:
+            return await self._exit.enter_async_context(edge(self.url, **options))
+
+        added: Edge = self._run(enter())
+        return added
+
+    def do(self, action: Callable[[], Any]) -> Any:
+        """Call something on the edges' loop."""
+
+        async def act() -> Any:
+            return action()
+
+        return self._run(act())
+
+    def close(self) -> None:
+        self._run(self._exit.aclose())
+        self._run(closed_all())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    def _run(self, step: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(step, self._loop).result(START_S)
+
+
+def write_voice(path: Path, seconds: int = 4, rate: int = 48_000) -> Path:
+    """Something like a voice, for the fake microphone: a buzz of 140 Hz in syllables, which no noise filter takes away."""
+    at = np.arange(seconds * rate) / rate
+    buzz = sum(np.sin(2 * np.pi * 140 * k * at) / k for k in range(1, 12))
+    syllables = np.clip(np.sin(2 * np.pi * 3 * at), 0, 1) * (0.7 + 0.3 * np.sin(2 * np.pi * 0.7 * at))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((0.35 * buzz * syllables * 32767).clip(-32768, 32767).astype("<i2").tobytes())
+    return path
