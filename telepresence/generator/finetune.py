@@ -52,6 +52,7 @@ MIN_PICTURES: Final = 40
 HEADER_BYTES: Final = 512  # names and shapes, more than there are
 BATCH: Final = 4
 CHECK_S: Final = 15.0  # seconds between two looks at the held-out part
+CHECK_STEPS: Final = 20  # and steps: on a busy machine three looks after few steps would say nothing
 CHECKED: Final = 16  # pictures that are looked at
 LEAST_CHECKED: Final = 6
 ALIKE_S: Final = 0.4  # seconds: a picture nearer to a reference than this looks like it
@@ -257,11 +258,12 @@ class _Tuner:
         begin = time.monotonic()
         optimiser = torch.optim.Adam([{"params": self._learned(n), "lr": rate} for n, rate in RATES.items()])
         start = best = self._check()
-        worse, checked = 0, begin
+        worse, checked, steps = 0, begin, 0
         while worse < PATIENCE and (now := time.monotonic()) - begin < seconds:
             self._step(optimiser)
-            if now - checked > CHECK_S:
-                checked, loss = now, self._check()
+            steps += 1
+            if now - checked > CHECK_S and steps >= CHECK_STEPS:
+                checked, steps, loss = now, 0, self._check()
                 worse = worse + 1 if loss >= best else 0
                 if loss < best:
                     best = loss

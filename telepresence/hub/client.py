@@ -83,9 +83,7 @@ EAGER_ATTEMPTS: Final = 40  # about 20 s of a hub that refuses, and more than a 
 REOPEN_S: Final = 1.4
 REOPEN_TIMES: Final = 3  # what the last attempt that succeeded took
 PATIENT_ATTEMPTS: Final = 15  # after so many, every third gets OPEN_TIMEOUT_S: the link may be a slower one by now
-UNANSWERED_MS: Final = (
-    3_000  # then a connection is given up; the kernel itself would try for a quarter of an hour
-)
+UNANSWERED_MS: Final = 3_000  # then a connection is given up; the kernel itself would try for a quarter of an hour
 STEADY_S: Final = 10.0  # a connection that lasted this long starts the backoff over
 
 _FINAL: Final = {"token": TokenError, "full": RoomFullError}

@@ -108,6 +108,18 @@ def common_schema(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
     return max(set(ours) & set(theirs), default=None)
 
 
+def agreed(schemas: Sequence[int], hello: Hello) -> int | Refuse:
+    """The motion schema to use with who said `hello`, of `schemas`, which are ours; or why there is none."""
+    if hello.protocol != PROTOCOL:
+        text = f"no common protocol: {hello.protocol} here, {PROTOCOL} there; update the older telepresence"
+        return Refuse("protocol", text)
+    schema = common_schema(schemas, hello.schemas)
+    if schema is not None:
+        return schema
+    ours, theirs = list(schemas), sorted(set(hello.schemas))
+    return Refuse("schema", f"no common motion schema: {ours} and {theirs}; update the older telepresence")
+
+
 def _hello(fields: dict[str, Any]) -> Hello:
     schemas, avatar = fields.get("schemas"), fields.get("avatar")
     if not isinstance(schemas, list) or not 1 <= len(schemas) <= MAX_SCHEMAS:

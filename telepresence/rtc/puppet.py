@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.avatar.model import Avatar
+from telepresence.face.motion import Pose
 from telepresence.face.retarget import Retarget
 from telepresence.wire.playout import Playout, PlayoutState
 
@@ -24,7 +25,8 @@ class Puppet:
 
     def __init__(self, avatar: Avatar) -> None:
         self._neutral = avatar.neutral
-        self._retarget: Retarget = Retarget(avatar.neutral, avatar.rest, "relative")
+        self._rest = avatar.rest
+        self._retarget: Retarget = Retarget(avatar.neutral, self._rest, "relative")
         self._begun: int | None = None
         self._settled = False
         self._due_us = 0
@@ -34,6 +36,16 @@ class Puppet:
         if np.array_equal(before._neutral, self._neutral):
             self._retarget.take_over(before._retarget)
             self._begun = before._begun
+
+    @property
+    def rest(self) -> Pose:
+        """The avatar's own pose at rest: how large it is, and where."""
+        return self._rest
+
+    @property
+    def neutral(self) -> Floats:
+        """(478, 3), the avatar's neutral shape."""
+        return self._neutral
 
     def keypoints(self, playout: Playout, now_us: int) -> Floats | None:
         """Keypoints (478, 3) to draw now; None if the picture would be the same as the last one."""

@@ -68,7 +68,7 @@ class Wardrobe:
         self._fail(participant, stage, "its avatar has not arrived whole, or not as it was offered")
 
     def resize(self) -> None:
-        """Have every avatar prepared for the size that it is wanted in; until then it is drawn as it is. `changed` held."""
+        """Have every avatar prepared for the size it is wanted in, and drawn as it is until then. `changed` is held."""
         for participant, stage in self._stages.items() if not self._closed else ():
             wanted = self._scheduler.size(participant)
             if stage.prepared is not None and stage.whole and stage.size != wanted and not stage.resizing:

@@ -1,22 +1,29 @@
-"""A hub, edges and the pages of those in a room: all of it real, in this process but for the browser."""
+"""A hub, edges and the pages of those in a room, all of it real: one edge in this process, which can be cut off."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import wave
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from telepresence.avatar.samples import SAMPLE_AVATAR
+from telepresence.hub.urls import URL_VARIABLE
 from telepresence.rtc.edge import Edge
 from telepresence.rtc.session import closed_all
 from tests.rtc.call import edge, hub
 
 START_S = 60.0
+STOP_S = 20.0
 
 # How loud a participant's voice arrives here: root mean square over so many milliseconds of what is played.
 LOUDNESS = """async ([id, ms]) => {
@@ -58,26 +65,55 @@ class Room:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._exit = contextlib.AsyncExitStack()
+        self._processes: list[subprocess.Popen[bytes]] = []
         self.url: str = self._run(self._exit.enter_async_context(hub("monday")))
 
-    def add(self, **options: Any) -> Edge:
-        """An edge that has joined."""
+    def add_here(self, name: str) -> Edge:
+        """An edge in this process."""
 
         async def enter() -> Edge:
-            return await self._exit.enter_async_context(edge(self.url, **options))
+            joined = edge(self.url, camera="browser", avatar=SAMPLE_AVATAR, name=name)
+            return await self._exit.enter_async_context(joined)
 
         added: Edge = self._run(enter())
         return added
 
-    def do(self, action: Callable[[], Any]) -> Any:
-        """Call something on the edges' loop."""
+    def add(self, name: str) -> str:
+        """An edge as it is for everybody, a process of its own; the address of its page."""
+        command = [
+            sys.executable,
+            "-m",
+            "telepresence",
+            "join",
+            "-",
+            "--json-ready",
+            "--name",
+            name,
+            "--camera",
+            "browser",
+        ]
+        command += ["--avatar", str(SAMPLE_AVATAR), "--engine", "prior"]
+        environment = os.environ | {URL_VARIABLE: self.url}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        self._processes.append(process)
+        assert process.stdout is not None
+        return str(json.loads(process.stdout.readline())["page"])
 
-        async def act() -> Any:
-            return action()
+    def cut(self, running: Edge) -> None:
+        """Cut an edge off from its page."""
 
-        return self._run(act())
+        def cut() -> None:
+            running.viewers.close()
+            for line in list(running.pages._lines):
+                line.end(1001)
+
+        self._loop.call_soon_threadsafe(cut)
 
     def close(self) -> None:
+        for process in self._processes:
+            process.send_signal(signal.SIGINT)
+        for process in self._processes:
+            process.communicate(timeout=STOP_S)
         self._run(self._exit.aclose())
         self._run(closed_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -88,7 +124,7 @@ class Room:
 
 
 def write_voice(path: Path, seconds: int = 4, rate: int = 48_000) -> Path:
-    """Something like a voice, for the fake microphone: a buzz of 140 Hz in syllables, which no noise filter takes away."""
+    """Something like a voice, for the fake microphone: a buzz of 140 Hz in syllables, which no filter takes away."""
     at = np.arange(seconds * rate) / rate
     buzz = sum(np.sin(2 * np.pi * 140 * k * at) / k for k in range(1, 12))
     syllables = np.clip(np.sin(2 * np.pi * 3 * at), 0, 1) * (0.7 + 0.3 * np.sin(2 * np.pi * 0.7 * at))

@@ -1,4 +1,4 @@
-"""The room's page in a real Chromium with a call that is whatever the test says: every state, keyboard, names, sizes."""
+"""The room's page in a real Chromium with a call that is whatever the test says: every state, keyboard, names, size."""
 
 from __future__ import annotations
 
@@ -27,6 +27,19 @@ NAMELESS = """() => [...document.querySelectorAll("button, input, select, [role=
   .filter((e) => e.checkVisibility())
   .filter((e) => !(e.ariaLabel || e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.length))
   .map((e) => e.outerHTML)"""
+
+
+FAILING = """window.fail = "ERROR";
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  if (window.fail) throw new DOMException("", window.fail);
+  return open(wanted);
+};"""
+
+HIDE = """() => {
+  Object.defineProperty(document, "hidden", { value: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -125,10 +138,7 @@ def test_the_lobby_says_who_is_there_and_what_joining_discloses(lobby: Any) -> N
     ],
 )
 def test_a_device_that_fails_is_explained_and_not_needed(fresh: Any, server: str, error: str, title: str) -> None:
-    fresh.add_init_script(
-        f"window.fail = '{error}'; const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
-        "navigator.mediaDevices.getUserMedia = async (c) => { if (window.fail) throw new DOMException('', window.fail); return open(c); };"
-    )
+    fresh.add_init_script(FAILING.replace("ERROR", error))
     fresh.goto(server)
     fresh.get_by_role("heading", name=title).wait_for()
     assert fresh.locator("#lobby-pickers .help").inner_text()
@@ -198,9 +208,7 @@ def test_who_speaks_is_large_unless_another_is_pinned(joined: Any) -> None:
     joined.wait_for_timeout(2500)  # longer than a change of speaker takes
     assert joined.evaluate("window.seen.speaker") == "a"
     assert tile(joined, "Ada").get_by_role("button").get_attribute("aria-pressed") == "true"
-    joined.evaluate(
-        "Object.defineProperty(document, 'hidden', { value: true }); document.dispatchEvent(new Event('visibilitychange'))"
-    )
+    joined.evaluate(HIDE)
     assert sorted(joined.evaluate("window.seen.hidden")) == ["a", "g"]
 
 

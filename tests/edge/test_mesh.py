@@ -118,11 +118,18 @@ def test_a_camera_that_is_turned_off_lets_the_avatar_rest_and_the_others_know() 
             await until(lambda: not a.stats()["camera_runs"])
             assert b.room.peers[a.hub.id].state is State.CONNECTED
             assert b.room.peers[a.hub.id].rebuilds == 0
+            assert b._drawing is not None
+            stage = b._drawing.renderer._stages[a.hub.id]
+            await until(lambda: stage.puppet is not None and stage.puppet.due_us() is None)  # nothing moves any more
+            assert stage.puppet is not None
+            assert stage.points is not None
+            at_rest = stage.puppet._retarget.at_rest()
+            assert float(np.abs(stage.points - at_rest).max()) < 0.01  # what is shown: about a pixel of 256
 
     run(test, 40)
 
 
-def test_after_an_outage_motion_is_back_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_an_outage_motion_is_back_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     cut = False
     made = Session.__init__
 
@@ -154,7 +161,7 @@ def test_after_an_outage_motion_is_back_within_two_seconds(monkeypatch: pytest.M
                 times.append(loop.time() - back_s)
             print("back after", [f"{each:.2f} s" for each in times])
             assert peer.rebuilds == 1
-            assert max(times) < 4  # 2 s where nothing else runs: docs/edge.md
+            assert max(times) < 4  # the figure is 2 s, on a machine that has time: docs/edge.md
 
     run(test, 60)
 

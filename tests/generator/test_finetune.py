@@ -196,6 +196,17 @@ def test_without_time_for_a_step_the_avatar_stays(avatar: Avatar, clip: tuple[li
     assert fine_tune(avatar, tinted(clip[0]), clip[1], minutes=1e-9) is avatar
 
 
+def test_a_busy_machine_is_not_taken_for_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+    tuner = object.__new__(finetune._Tuner)
+    tuner.tensors = {name: [torch.zeros(1, requires_grad=True)] for name in finetune.RATES}
+    monkeypatch.setattr(tuner, "_step", steps.append)
+    monkeypatch.setattr(tuner, "_check", lambda: 1.0)
+    monkeypatch.setattr(finetune, "time", SimpleNamespace(monotonic=itertools.count(step=30).__next__))
+    assert not tuner.run(1e6, lambda share, line: None)
+    assert len(steps) == finetune.PATIENCE * finetune.CHECK_STEPS
+
+
 def test_a_short_video_is_refused(avatar: Avatar, clip: tuple[list[Picture], list[Floats]]) -> None:
     few = MIN_PICTURES - 1
     with pytest.raises(InputError, match=f"at least {MIN_PICTURES} pictures of the face"):

@@ -105,7 +105,8 @@ def test_a_clip_is_a_camera_and_pictures_can_be_recorded(faces: Path, tmp_path: 
         ):
             await until(lambda: (receiver.stats()["fps"] or 0) > 5, 20)
             await until(lambda: receiver.stats()["age_ms_p50"] is not None)
-            recorder = receiver._recorder
+            assert receiver._drawing is not None
+            recorder = receiver._drawing.recorder
             assert recorder is not None
             await until(lambda: recorder._writer._count > 12, 15)
 
@@ -123,9 +124,8 @@ def test_the_avatar_comes_to_rest_when_the_sender_is_gone() -> None:
                 (peer,) = sender.room.peers.values()
                 peer.close()  # without a word to the hub
                 await until(lambda: receiver.stats()["state"] != "connected")
-                renderer = receiver._renderer
-                assert renderer is not None
-                (stage,) = renderer._stages.values()
+                assert receiver._drawing is not None
+                (stage,) = receiver._drawing.renderer._stages.values()
                 await until(lambda: stage.puppet is not None and stage.puppet._settled)
             await until(lambda: receiver.stats()["state"] == "alone")
             assert receiver.stats()["participants"] == []
@@ -219,11 +219,11 @@ def test_nobody_is_answered_before_the_edge_is_in_the_room(monkeypatch: pytest.M
             early: list[asyncio.Task[tuple[int, dict[str, object], dict[str, str]]]] = []
             connect = HubClient.connect
 
-            async def slow(*given: object) -> HubClient:
+            async def slow(*given: object, **named: object) -> HubClient:
                 early.append(asyncio.ensure_future(request(f"{starting.page.url}/api/stats")))
                 await asyncio.sleep(0.1)
                 assert not early[0].done()
-                return await connect(*given)  # type: ignore[arg-type]
+                return await connect(*given, **named)  # type: ignore[arg-type]
 
             monkeypatch.setattr(HubClient, "connect", slow)
             async with starting:
@@ -257,13 +257,15 @@ def test_an_edge_that_ends_leaves_the_hub_before_it_waits_for_a_thread(monkeypat
 
 def test_a_picture_of_somebody_who_has_left_is_nobodys() -> None:
     async def test() -> None:
-        async with hub() as url, edge(url, camera="none", sink="null") as running:
+        async with hub() as url, edge(url, camera="none") as running:
+            drawing = running._drawing
+            assert drawing is not None
             async with edge(url, camera="none", sink="null"):
-                await until(lambda: len(running._pictures) == 1)
-                (participant,) = running._pictures
+                await until(lambda: len(drawing.pictures) == 1)
+                (participant,) = drawing.pictures
             await until(lambda: not running.room.peers)
-            running._publish(SimpleNamespace(participant=participant))  # type: ignore[arg-type]
-            assert not running._pictures
+            drawing.publish(SimpleNamespace(participant=participant))  # type: ignore[arg-type]
+            assert not drawing.pictures
 
     run(test)
 

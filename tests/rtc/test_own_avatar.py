@@ -19,7 +19,7 @@ import pytest
 from telepresence.avatar.file import pack, save
 from telepresence.avatar.model import Avatar
 from telepresence.avatar.samples import sample_avatar, sample_motion
-from telepresence.rtc import exchange, own_avatar, peer
+from telepresence.rtc import exchange, greeting, own_avatar
 from telepresence.rtc.cache import AvatarCache
 from telepresence.rtc.landmarker import Landmarker, MotionMaker
 from telepresence.rtc.monotonic import now_us
@@ -40,7 +40,7 @@ def _hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at often, offers may follow each other soon, and no avatar is here from an earlier test."""
     monkeypatch.setattr(own_avatar, "LOOK_S", 0.03)
     monkeypatch.setattr(exchange, "OFFER_EVERY_S", AGAIN_S - 0.2)
-    monkeypatch.setattr(peer, "OFFER_AGAIN_S", AGAIN_S)
+    monkeypatch.setattr(greeting, "OFFER_AGAIN_S", AGAIN_S)
     monkeypatch.setattr("telepresence.rtc.cache.cache_folder", lambda: tmp_path / "cache")
 
 
@@ -240,7 +240,7 @@ def test_changes_that_follow_each_other_fast_are_offered_as_one_when_they_may_be
             await both.connected()
             await whole(both, versions[0])
             said = hellos(both.a)
-            began = both.a._offered_s = asyncio.get_running_loop().time()
+            began = both.a.greeting.offered_s = asyncio.get_running_loop().time()
             for epoch, data in enumerate(versions[1:], 1):
                 both.a.change(replace(ours_of(tmp_path, data), epoch=epoch))
             assert not said
@@ -264,7 +264,7 @@ def test_a_change_while_the_one_before_is_under_way_waits_for_its_end(tmp_path: 
         async with pair(tmp_path, ours_of(tmp_path, first)) as both:
             await both.connected()
             await until(lambda: (both.b.exchange.receiving or 0) > 0.05)
-            both.a._offered_s -= 60  # it might be said now,
+            both.a.greeting.offered_s -= 60  # it might be said now,
             offer, channels, heard_s = both.b.exchange._offered or (None, None, 0.0)
             assert channels is not None
             both.b.exchange._offered = offer, channels, heard_s - 60  # and heard, however fast this machine is
@@ -476,7 +476,7 @@ def test_pictures_go_on_while_a_large_avatar_arrives_and_is_prepared(tmp_path: P
 
                 seen = [0]
                 alone = await play(0, 45)
-                both.a._offered_s -= 60
+                both.a.greeting.offered_s -= 60
                 both.a.change(replace(ours_of(tmp_path, second), epoch=1))
                 during = await play(2, 45)
                 longest = [max(np.diff(times)) / 1e3 for _, times, _ in (alone, during)]
@@ -507,8 +507,8 @@ def test_a_running_call_gets_the_new_version_of_a_file(tmp_path: Path, capsys: p
             edge(url, camera="none", name="receiver") as receiver,
             edge(url, camera="sample", avatar=path, sink="null", name="sender") as sender,
         ):
-            assert receiver._renderer is not None
-            stages = receiver._renderer._stages
+            assert receiver._drawing is not None
+            stages = receiver._drawing.renderer._stages
             followed: list[Any] = []
             sender._sender.follow = followed.append  # type: ignore[method-assign]
             await until(lambda: any(s.prepared and not s.provisional for s in stages.values()), 15)
@@ -526,8 +526,8 @@ def test_a_running_call_gets_the_new_version_of_a_file(tmp_path: Path, capsys: p
             assert receiver.stats()["avatar_errors"] == []
             assert receiver.stats()["violations"] == 0
             async with edge(url, camera="none", name="late") as late:
-                assert late._renderer is not None
-                there = late._renderer._stages
+                assert late._drawing is not None
+                there = late._drawing.renderer._stages
                 await until(lambda: any(s.avatar == stage.avatar and s.prepared for s in there.values()), 15)
 
     run(test, 120)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -339,3 +340,90 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert now_us() < deadline, "did not happen in time"
         time.sleep(0.005)
+
+
+class SizedTogether(Sized):
+    """An engine of one size that draws several in a call, as a GPU that takes over in mid-call."""
+
+    batches = True
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.calls: list[int] = []
+
+    def render_many(self, each: list[tuple[Any, object]]) -> list[np.ndarray]:
+        if any(prepared.size != self.size for prepared, _ in each):
+            raise EngineError("the avatar was prepared for another engine or size")
+        self.calls.append(len(each))
+        return [self.render(prepared, keypoints) for prepared, keypoints in each]
+
+
+def test_only_avatars_of_one_size_go_into_one_call(whole: bytes) -> None:
+    """Those who are not yet prepared for the size that they are wanted in are drawn in the one that they have."""
+    told, large, small = Told(), SizedTogether(256), SizedTogether(128)
+    made: Any = large, small
+    published: list[Picture] = []
+    renderer = Renderer(
+        made[0], published.append, lambda *what: told.avatars.put((what[0], what[1])), open_small=lambda: made[1]
+    )
+    try:
+        for who in ("a", "b", "c", "d"):
+            renderer.put_avatar(who, whole, True)
+            assert told.avatars.take(10) == (who, None)
+        renderer.look(View(None, {"a": 100, "b": 100}))
+        wait_for(lambda: renderer.size("a") == renderer.size("b") == 128)
+        for who in ("a", "b", "c", "d"):
+            renderer.put(who, sample_motion()[0], None)
+        renderer._draw(list(renderer._stages.items()))
+        assert (large.calls, small.calls) == ([2], [2])
+        assert [picture.i420.shape[1] for picture in published] == [128, 128, 256, 256]
+    finally:
+        renderer.close()
+
+
+def test_what_can_be_seen_may_change_as_often_as_it_likes(whole: bytes) -> None:
+    told, large, small = Told(), Sized(256), Sized(128)
+    made: Any = large, small
+    begin = threading.Event()
+    opened = threading.Event()
+
+    def open_small() -> Any:
+        opened.set()
+        begin.wait(10)
+        return made[1]
+
+    renderer = Renderer(
+        made[0], told.pictures.put, lambda *what: told.avatars.put((what[0], what[1])), open_small=open_small
+    )
+    try:
+        renderer.put_avatar(WHO, whole, True)
+        assert told.avatars.take(10) == (WHO, None)
+        renderer.look(View(None, {WHO: 100}))
+        assert opened.wait(10)
+        for _ in range(500):  # while the small one is being loaded
+            renderer.look(View(None, {WHO: 100}))
+            renderer.look(View(WHO))
+        assert renderer._wardrobe.pool._work_queue.qsize() <= 1
+        begin.set()
+        renderer._wardrobe.pool.submit(lambda: None).result(10)
+        renderer._wardrobe.pool.submit(lambda: None).result(10)
+        assert renderer.size(WHO) == 256  # not what was wanted when it began
+    finally:
+        begin.set()
+        renderer.close()
+
+
+def test_who_cannot_be_drawn_at_all_has_had_a_turn(whole: bytes) -> None:
+    told, white = Told(), White()
+    engine: Any = white
+    renderer = Renderer(engine, told.pictures.put, lambda who, what: told.avatars.put((who, what)))
+    try:
+        renderer.put_avatar(WHO, whole, True)
+        assert told.problem() is None
+        renderer.put(WHO, sample_motion()[0], None)
+        white.render = None  # type: ignore[assignment,method-assign]
+        with pytest.raises(TypeError):
+            renderer._draw(list(renderer._stages.items()))
+        assert renderer._scheduler._all[WHO].drawn_us is not None
+    finally:
+        renderer.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from telepresence.errors import TokenError
-from telepresence.rtc import channels, peer, room
+from telepresence.rtc import channels, retrying, room
 from telepresence.rtc.cache import AvatarCache
 from telepresence.rtc.peer import Ours, Peer, State
 from telepresence.rtc.room import Room
@@ -24,7 +24,7 @@ GRACE_S = 0.2
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(peer, "RETRY_S", (0.02, 0.2))
+    monkeypatch.setattr(retrying, "RETRY_S", (0.02, 0.2))
     monkeypatch.setattr(room, "LOOK_S", 0.02)
 
 

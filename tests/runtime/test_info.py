@@ -105,3 +105,22 @@ def test_no_engines_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(info, "shipped", missing)
     with pytest.raises(EngineError, match="missing from this installation"):
         list_engines()
+
+
+def test_a_size_that_is_added_leaves_what_tuning_depends_on(tmp_path: Path) -> None:
+    graphs = {f"{kind}-{size}.onnx": f"{size:064x}" for kind in ("encode", "render") for size in (128, 256, 512)}
+
+    def tuning(*sizes: int, **changed: str) -> str:
+        files = {name: sha for name, sha in graphs.items() if any(f"-{size}." in name for size in sizes)} | changed
+        lines = [f'"{name}" = "{sha}"' for name, sha in files.items()]
+        folder = tmp_path / "-".join(map(str, sizes))
+        folder.mkdir(exist_ok=True)
+        (folder / "engine.toml").write_text(
+            f'name = "a"\nversion = "1"\nmotion_schema = 1\nreferences = 4\nsizes = {list(sizes)}\n'
+            'description = "d"\nlicence = "l"\n[files]\n' + "\n".join(lines)
+        )
+        return read_info(folder).tuning
+
+    assert tuning(256) == tuning(256, 512) == tuning(128, 256, 512)
+    assert tuning(256, **{"render-256.onnx": "f" * 64}) != tuning(256)
+    assert tuning(128) != tuning(256)

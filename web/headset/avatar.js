@@ -1,0 +1,115 @@
+// One person: a plane at the depth of the head's centre, turned to where its picture was drawn for, that shows each eye
+// its own half of the picture and lets through what the matte leaves out.
+
+import { DoubleSide, Group, LinearFilter, Mesh, PlaneGeometry, ShaderMaterial, Texture } from "../vendor/three/build/three.module.js";
+
+export const LEFT = 1; // three's own layers: what only the left eye sees
+export const RIGHT = 2;
+
+const VERTEX = `
+  varying vec2 at;
+  void main() {
+    at = uv;
+    gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0);
+  }`;
+
+// The picture: colour above, matte below, left eye left. Half a pixel of either is kept clear of its neighbour.
+// The colour is composed over the person's own background; the matte's faint rim, where that shows, is left out.
+const FRAGMENT = `
+  uniform sampler2D pictures;
+  uniform float column;
+  uniform float pixel;
+  varying vec2 at;
+  void main() {
+    vec2 inside = clamp(at, pixel, 1.0 - pixel) * 0.5;
+    vec3 colour = texture2D(pictures, inside + vec2(column, 0.5)).rgb;
+    float matte = texture2D(pictures, inside + vec2(column, 0.0)).r;
+    float rim = smoothstep(0.0, 0.06, min(min(at.x, 1.0 - at.x), at.y));
+    float alpha = smoothstep(0.4, 0.9, matte) * rim;
+    if (alpha < 0.01) discard;
+    gl_FragColor = vec4(colour, alpha);
+  }`;
+
+export class Avatar {
+  #decoding = false;
+  #waiting = null;
+  #plane = new Group();
+  #ready = false;
+
+  constructor() {
+    this.group = new Group();
+    this.group.add(this.#plane);
+    this.texture = new Texture();
+    this.texture.generateMipmaps = false;
+    this.texture.minFilter = this.texture.magFilter = LinearFilter;
+    this.texture.flipY = false; // bitmaps are flipped as they are decoded
+    this.eyes = [this.#eye(LEFT, 0), this.#eye(RIGHT, 0.5)];
+    this.#plane.visible = false;
+    this.pictures = 0;
+  }
+
+  /** Where it sits and how large it is; `body` is null while there is no avatar. */
+  place(seat, body) {
+    this.group.position.set(...seat.position);
+    this.group.rotation.y = seat.yaw;
+    this.#ready = body !== null;
+    if (body !== null) {
+      for (const mesh of this.eyes) {
+        mesh.scale.set(body.width, body.width, 1);
+        mesh.position.set(-body.head[0], -body.head[1], 0); // the head's centre is what the plane turns about
+      }
+    }
+    this.#plane.visible = this.#ready && this.pictures > 0;
+  }
+
+  /** Decode a picture, off this thread, and show it; of those that come meanwhile only the newest. */
+  async show(picture) {
+    if (this.#decoding) {
+      this.#waiting = picture;
+      return;
+    }
+    this.#decoding = true;
+    try {
+      const bitmap = await createImageBitmap(new Blob([picture.jpeg], { type: "image/jpeg" }), { imageOrientation: "flipY" });
+      this.#set(bitmap, picture);
+    } catch {
+      // a damaged picture: the next one is 30 ms away
+    }
+    this.#decoding = false;
+    if (this.#waiting !== null) {
+      const next = this.#waiting;
+      this.#waiting = null;
+      this.show(next);
+    }
+  }
+
+  dispose() {
+    this.texture.image?.close?.();
+    this.texture.dispose();
+    for (const mesh of this.eyes) {
+      mesh.geometry.dispose();
+      mesh.material.dispose();
+    }
+  }
+
+  #set(bitmap, picture) {
+    if (this.texture.image && this.texture.image.width !== bitmap.width) this.texture.dispose(); // another size: anew
+    this.texture.image?.close?.();
+    this.texture.image = bitmap;
+    this.texture.needsUpdate = true;
+    for (const mesh of this.eyes) mesh.material.uniforms.pixel.value = 0.5 / picture.side;
+    this.#plane.rotation.set(-picture.drawn[1], picture.drawn[0], 0, "YXZ"); // the direction it was drawn for
+    this.drawn = picture.drawn;
+    this.pictures += 1;
+    this.#plane.visible = this.#ready;
+  }
+
+  #eye(layer, column) {
+    const uniforms = { pictures: { value: this.texture }, column: { value: column }, pixel: { value: 0 } };
+    const material = new ShaderMaterial({ uniforms, vertexShader: VERTEX, fragmentShader: FRAGMENT, transparent: true, side: DoubleSide, depthWrite: false });
+    const mesh = new Mesh(new PlaneGeometry(1, 1), material);
+    mesh.layers.set(layer);
+    this.#plane.add(mesh);
+    return mesh;
+  }
+}
