@@ -236,7 +236,7 @@ _ca_option = click.option(
 @click.argument("url")
 @click.option("--camera", default="browser", show_default=True, help="browser, sample, none, a FILE or a DEVICE.")
 @click.option("--avatar", type=_PATH, help="The avatar to be shown as. Default: the sample avatar.")
-@click.option("--sink", default="browser", show_default=True, help="browser, null, or a FILE.mp4 to record to.")
+@click.option("--sink", default="browser", show_default=True, help="browser, headset[:PORT], null, or a FILE.mp4.")
 @click.option("--name", default="", help="What the others see as your name.")
 @click.option("--page-port", default=0, help="Port of your own page; 0 finds a free one.")
 @click.option("--page-origin", "page_origins", multiple=True, help="Further origin that may use the page's API.")
@@ -258,8 +258,9 @@ def join(url: str, **options: Any) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its products are tiny, and idle threads of it spin
     from telepresence.paths import refuse_overwriting
     from telepresence.rtc.edge import EdgeConfig, run_edge
+    from telepresence.sinks.headset.port import headset_port
 
-    if options["sink"] not in ("browser", "null"):
+    if options["sink"] not in ("browser", "null") and headset_port(options["sink"]) is None:
         refuse_overwriting({"--sink": Path(options["sink"])}, (Path(options["camera"]), options["avatar"]))
     options["size"] = int(options["size"])
     run_edge(EdgeConfig(url=url, **options))

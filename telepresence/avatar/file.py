@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.avatar import jpeg
-from telepresence.avatar.model import MAX_REFERENCES, MAX_SIDE, MIN_SIDE, Avatar, Reference
+from telepresence.avatar.model import MADE, MAX_REFERENCES, MAX_SIDE, MIN_SIDE, Avatar, Reference
 from telepresence.avatar.sections import (
     FIRST_SECTIONS,
     MAX_FILE_BYTES,
@@ -32,7 +32,7 @@ from telepresence.avatar.sections import (
 from telepresence.errors import AvatarError
 from telepresence.face.topology import N_LANDMARKS
 
-__all__ = ["digest", "load", "load_bytes", "pack", "save", "unpack", "unpack_first"]
+__all__ = ["digest", "load", "load_bytes", "pack", "save", "unpack", "unpack_first", "write"]
 
 Floats = NDArray[np.float32]
 
@@ -54,7 +54,9 @@ def pack(avatar: Avatar) -> bytes:
     Raises:
         AvatarError: it does not fit in 8 MiB.
     """
-    meta = {"engine": avatar.engine, "free_for_all": avatar.free_for_all, "name": avatar.name}
+    meta: dict[str, Any] = {"engine": avatar.engine, "free_for_all": avatar.free_for_all, "name": avatar.name}
+    if avatar.made is not None:
+        meta["made"] = avatar.made
     sections: dict[str, bytes] = {
         "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode(),
         "neutral": _pack_points(avatar.neutral),
@@ -144,7 +146,15 @@ def save(avatar: Avatar, path: Path) -> int:
     Raises:
         AvatarError: it does not fit in 8 MiB, or the folder cannot be written.
     """
-    data = pack(avatar)
+    return write(pack(avatar), path)
+
+
+def write(data: bytes, path: Path) -> int:
+    """Write an avatar's bytes to disk, whole or not at all; how many there are.
+
+    Raises:
+        AvatarError: the folder cannot be written.
+    """
     kept: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -160,7 +170,7 @@ def save(avatar: Avatar, path: Path) -> int:
 
 
 def _build(sections: Mapping[str, bytes], references: tuple[Reference, ...]) -> Avatar:
-    name, free_for_all, engine = _unpack_meta(sections["meta"])
+    name, free_for_all, engine, made = _unpack_meta(sections["meta"])
     return Avatar(
         name=name,
         references=references,
@@ -171,10 +181,11 @@ def _build(sections: Mapping[str, bytes], references: tuple[Reference, ...]) -> 
         personal={n.removeprefix("personal/"): body for n, body in sections.items() if n.startswith("personal/")},
         owner=sections.get("owner"),
         signature=sections.get("signature"),
+        made=made,
     )
 
 
-def _unpack_meta(raw: bytes) -> tuple[str, bool, str | None]:
+def _unpack_meta(raw: bytes) -> tuple[str, bool, str | None, str | None]:
     try:
         meta: Any = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -184,7 +195,8 @@ def _unpack_meta(raw: bytes) -> tuple[str, bool, str | None]:
     name, free, engine = meta.get("name"), meta.get("free_for_all"), meta.get("engine")
     if not isinstance(name, str) or not isinstance(free, bool) or not isinstance(engine, str | None):
         raise AvatarError("the avatar's meta section lacks name, free_for_all or engine; get it again")
-    return name, free, engine
+    made = meta.get("made")
+    return name, free, engine, made if made in MADE else None  # a later version's word is no reason to refuse
 
 
 def _pack_points(points: Floats) -> bytes:

@@ -24,6 +24,7 @@ MAX_LANDMARK: Final = 16 * MAX_SIDE  # pixels either way; further out than this 
 MAX_NEUTRAL: Final = 8.0  # canonical units either way
 MIN_EYES: Final = 2.0  # pixels between the outer eye corners; a face in profile has few
 MIN_NEUTRAL_EYES: Final = 0.3  # canonical units, where people have about 1
+MADE: Final = ("live", "photos", "video", "sample")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +72,9 @@ class Avatar:
     owner: bytes | None = None
     """The owner's public key; opaque here."""
     signature: bytes | None = None
-    """The owner's signature; opaque here."""
+    """The owner's signature; opaque here, `avatar.owner` checks it."""
+    made: str | None = None
+    """How: one of `MADE`; `live` is enrolled in the page by randomly ordered poses. None: the file does not say."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.name) <= MAX_NAME or not self.name.isprintable():

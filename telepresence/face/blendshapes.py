@@ -1,6 +1,6 @@
 """The 52 names of ARKit's blendshapes, measured on motion, so that a 3D avatar that knows them can be driven.
 
-Motion is put on the mean face and measured there: how far lids, lips, chin, brows and irises are from rest, each against
+Motion is put on the mean face and measured there: how far lids, lips, chin, brows and irises are from rest, against
 what the people of the basis reach. So nobody's own face is in the weights. It is geometry of points on the skin: what
 shows in no point (the tongue, blown cheeks) or only in depth, which is a guess here, is always 0 and not in MEASURED.
 
@@ -117,7 +117,7 @@ def _eyes(face: Floats, rest: Floats, gaze: Floats) -> dict[str, float]:
     for side, name in ((_LEFT, "Left"), (_RIGHT, "Right")):
         opening = _opening(face, side) / _opening(rest, side)
         shut = (1 - opening) / SHUT
-        upper, lower = _LIDS[side][1]
+        lower = _LIDS[side][1][1]
         raised = (rest[lower, 1] - face[lower, 1]) / (SHUT * _opening(rest, side))
         weights[f"eyeBlink{name}"] = shut
         weights[f"eyeWide{name}"] = (opening - 1) / WIDE
@@ -136,7 +136,9 @@ def _opening(face: Floats, side: int) -> float:
 def _mouth(face: Floats, rest: Floats, moved: Floats) -> dict[str, float]:
     chin = moved[list(_CHIN)].mean(0)
     gap = (face[14, 1] - face[13, 1] - (rest[14, 1] - rest[13, 1])) / GAP
-    jaw = (max(0.0, float(chin[1])) / JAW + max(0.0, float(gap))) / 2  # the chin hides behind the collar: lips tell, too
+    jaw = (
+        max(0.0, float(chin[1])) / JAW + max(0.0, float(gap))
+    ) / 2  # the chin hides behind the collar: lips tell, too
     narrow = (_width(rest) - _width(face)) / NARROW
     opened = min(1.0, max(0.0, gap) * 2)
     middle = float(moved[list(_CORNERS), 0].mean() - chin[0] / 2)

@@ -1,10 +1,10 @@
-"""Where a viewer's eyes are, and what keypoints each of them sees: stereo and motion parallax from one set of keypoints.
+"""Where a viewer's eyes are, and what keypoints each of them sees: stereo and parallax from one set of keypoints.
 
-The avatar's frame: metres, origin at the centre of its head (between the ears), x to the picture's right, y up, z out of
-the picture, towards somebody straight in front. Square coordinates have y and z the other way round.
+The avatar's frame: metres, origin at the centre of its head (between the ears), x to the picture's right, y up, z out
+of the picture, towards somebody straight in front. Square coordinates have y and z the other way round.
 
 The picture of an eye is for a plane through the head's centre that faces the viewer: a point in that plane is at the
-same place for both eyes, nearer ones are crossed, farther ones uncrossed. What a viewer's place turns is bounded, since a
+same place for both eyes, nearer ones are crossed, farther ones uncrossed. What a viewer's place turns is bounded: a
 generator knows what it was shown (docs/quality.md): beyond, the picture stays and is seen obliquely.
 """
 
@@ -56,7 +56,7 @@ class Stereo:
 
 
 def viewer(position: NDArray[np.floating[Any]], right: NDArray[np.floating[Any]], ipd: float) -> Viewer:
-    """A viewer within bounds: as far as MAX_DISTANCE_M, no nearer than MIN_DISTANCE_M. All numbers have to be finite."""
+    """A viewer within bounds: as far as MAX_DISTANCE_M, no nearer than MIN_DISTANCE_M. Numbers have to be finite."""
     place = np.asarray(position, np.float64)
     distance = float(np.linalg.norm(place))
     if distance < 1e-6:
@@ -111,9 +111,10 @@ def unit_m(scale: float) -> float:
 def eye_keypoints(keypoints: Floats, seen_by: Viewer, metres: float) -> Stereo:
     """Keypoints of a frontal picture -> those that either eye of a viewer sees.
 
-    The head is turned about its centre to face the viewer as far as `bounded` allows; then, for an eye beside the middle
-    by (ex, ey) at distance D, a point z nearer than the picture plane moves by -(ex, ey) * z / (D - z): the difference
-    of its two central projections onto that plane. To the first order this is the rotation by the eye's own angle.
+    The head is turned about its centre to face the viewer as far as `bounded` allows; then, for an eye beside the
+    middle by (ex, ey) at distance D, a point z nearer than the picture plane moves by -(ex, ey) * z / (D - z): the
+    difference of its two central projections onto that plane. To the first order this is the
+    rotation by the eye's own angle.
 
     Args:
         keypoints: (478, 3) float32, square coordinates.

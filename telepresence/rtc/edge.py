@@ -287,6 +287,7 @@ class Edge:
         overtaken = self._drawing.renderer.overtaken(peer.id) if self._drawing else 0
         self.figures.left(peer, overtaken)
         self.pages.forget(peer.id)
+        self.viewers.forget(peer.id)
         if self._drawing:
             self._drawing.leave(peer.id)
         say(f"participant {peer.id}: left")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -59,6 +60,7 @@ class Viewers:
         self._taken: dict[RTCPeerConnection, MediaStreamTrack] = {}  # the one camera track of each page that has one
         self._cameras: list[RTCPeerConnection] = []  # those connected; the last one is heard, the others wait
         self._drains: set[asyncio.Task[None]] = set()
+        self._last: dict[int, Picture] = {}  # of each place, for pages that open while nothing moves
         self._holds: dict[int, int] = {}
         self._hold_all_us = 0
         self.page_leg = PageLeg()
@@ -70,11 +72,16 @@ class Viewers:
         return len(self._pages)
 
     def show(self, place: int, picture: Picture) -> None:
-        """Show a picture at a place in the call, on every page."""
+        """Show a picture at a place in the call, on every page, and on those that open later until there is another."""
+        self._last[place] = replace(picture, capture_us=None)  # by then it is old, and no figure's business
         for tracks in list(self._pages.values()):
             for track in tracks:
                 if track.place == place:
                     track.show(picture)
+
+    def forget(self, participant: str) -> None:
+        """Somebody has left: no page that opens from now on is to begin with them."""
+        self._last = {place: last for place, last in self._last.items() if last.participant != participant}
 
     def hold(self, place: int | None, hold_us: int) -> None:
         """Hold pictures of a place (None: every place) back by so much, on every page, those yet to come included."""
@@ -141,6 +148,8 @@ class Viewers:
                 track.hold_us = self._holds.get(track.place, self._hold_all_us)
                 track.origin = patches.sent_origin(transceiver.sender)
                 self._pages[pc].append(track)
+                if track.place in self._last:
+                    track.show(self._last[track.place])
                 transceiver.sender.replaceTrack(track)
             transceiver.direction = _DIRECTIONS[sends, takes]
 

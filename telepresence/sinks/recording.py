@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telepresence.errors import MediaError
+from telepresence.sinks import unfinished
 
 Picture = NDArray[np.uint8]
 
@@ -29,8 +30,11 @@ class VideoWriter:
     Leaving its `with` block by an exception discards what was written.
     """
 
-    def __init__(self, path: Path, size: int, fps: float) -> None:
-        """Start a file of pictures of `size` pixels square, which is even; `fps` paces those written without a time."""
+    def __init__(self, path: Path, size: int, fps: float, *, lasting: bool = False) -> None:
+        """Start a file of pictures of `size` pixels square, which is even; `fps` paces those written without a time.
+
+        With `lasting`, what cannot be made again is kept whatever happens: see `sinks.unfinished`.
+        """
         import av
 
         if size % 2 or size <= 0:
@@ -48,7 +52,9 @@ class VideoWriter:
                 f"{path}: cannot be written ({error.strerror}); choose another place for the file"
             ) from error
         self._kept = Path(kept)
-        self._container: Any = av.open(kept, "w", format="mp4", options={"movflags": "+faststart"})
+        self._lasting = lasting
+        options = unfinished.OPTIONS if lasting else {"movflags": "+faststart"}
+        self._container: Any = av.open(kept, "w", format="mp4", options=dict(options))
         self._stream: Any = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         self._stream.width = self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
@@ -115,8 +121,15 @@ class VideoWriter:
             self._container.close()
             self._container = None
             os.chmod(self._kept, 0o644 & ~_umask())
-            os.replace(self._kept, self._path)
+            if self._lasting:
+                unfinished.finish(self._kept, self._path)
+            else:
+                os.replace(self._kept, self._path)
         except (OSError, ValueError) as error:
+            if self._lasting:
+                raise MediaError(
+                    f"{self._path}: cannot be written ({error}); is the disk full? {self._keep()}"
+                ) from error
             self.discard()
             raise MediaError(f"{self._path}: cannot be written ({error}); is the disk full?") from error
         finally:
@@ -130,6 +143,14 @@ class VideoWriter:
             with contextlib.suppress(OSError, ValueError):  # a trailer that fails is of a file that nobody wants
                 container.close()
         self._kept.unlink(missing_ok=True)
+
+    def _keep(self) -> str:
+        """After an error: let go of the file, and keep what is in it; says where."""
+        container, self._container = self._container, None
+        if container is not None:
+            with contextlib.suppress(OSError, ValueError):
+                container.close()
+        return unfinished.keep(self._kept, self._path)
 
     def __enter__(self) -> Self:
         return self

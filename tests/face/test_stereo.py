@@ -58,7 +58,11 @@ def pinholes(points: Any, seen_by: Viewer) -> Any:
 @pytest.mark.parametrize("degrees", [0, -10, 14])
 def test_disparity_is_geometrys_within_a_tenth(distance: float, degrees: float) -> None:
     """Points of known depth: disparity in the eyes' pictures against that of two pinhole cameras."""
-    eyes = viewer(beside(np.radians(degrees), distance), np.array([np.cos(np.radians(degrees)), 0, -np.sin(np.radians(degrees))]), 0.063)
+    eyes = viewer(
+        beside(np.radians(degrees), distance),
+        np.array([np.cos(np.radians(degrees)), 0, -np.sin(np.radians(degrees))]),
+        0.063,
+    )
     stereo = eye_keypoints(FACE, eyes, METRES)
     ours = (stereo.right - stereo.left)[:, 0] * METRES
     left, right = pinholes((FACE - head_centre(FACE)) * FLIP * METRES, eyes)

@@ -11,6 +11,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import SessionDescription
 
 from telepresence.rtc.landmarker import CameraPicture
+from telepresence.rtc.renderer import Picture
 from telepresence.rtc.viewers import Viewers
 from tests.rtc.call import ClipTrack
 from tests.rtc.pair import run, until
@@ -84,5 +85,36 @@ def test_a_page_that_only_offers_takes_the_camera_from_nobody() -> None:
             assert seen.states == [True, True]
             await asyncio.gather(first.close(), second.close())
             await until(lambda: seen.states[-1] is False)
+
+    run(test)
+
+
+def picture_of(participant: str, level: int) -> Picture:
+    return Picture(participant, np.full((96, 64), level, np.uint8), None, 5, 5, 5)
+
+
+async def first_picture(made: Viewers) -> int | None:
+    """How bright the first picture is that a page which opens now gets; None if it gets none."""
+    page = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    page.addTransceiver("video", "recvonly")
+    await page.setLocalDescription(await page.createOffer())
+    answer = await made.answer(page.localDescription.sdp)
+    await page.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    try:
+        async with asyncio.timeout(3):
+            return round(float((await page.getReceivers()[0].track.recv()).to_ndarray(format="gray").mean()), -1)
+    except TimeoutError:
+        return None
+    finally:
+        await page.close()
+
+
+def test_a_page_that_opens_while_an_avatar_rests_is_shown_it_until_its_owner_leaves() -> None:
+    async def test() -> None:
+        async with viewers(Seen()) as made:
+            made.show(0, picture_of("anna", 120))
+            assert await first_picture(made) is not None
+            made.forget("anna")
+            assert await first_picture(made) is None
 
     run(test)

@@ -1,0 +1,166 @@
+"""The render worker of the headset sink: two pictures of each avatar, for where the viewer's eyes are now.
+
+A new head pose is a reason to draw as a new motion is, but no more often than PARALLAX_US: between two pictures the
+headset itself moves the plane that they are shown on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from telepresence.errors import EngineError
+from telepresence.face.stereo import Stereo, Viewer, eye_keypoints, head_centre, unit_m, viewer
+from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.renderer import Renderer
+from telepresence.rtc.stage import Due, Picture, to_i420
+from telepresence.sinks.headset.packing import Rgba, pack
+
+if TYPE_CHECKING:
+    from telepresence.runtime.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+PARALLAX_US: Final = 30_000  # between pictures that only a moving head asks for
+MOVED_M: Final = 0.003  # of a head, less than this shows in no picture
+
+FROM_AFAR: Final = viewer(np.array([0.0, 0.0, 1.3]), np.array([1.0, 0.0, 0.0]), 0.063)
+
+
+@dataclass(frozen=True, slots=True)
+class StereoPicture:
+    """What both eyes see of a participant."""
+
+    participant: str
+    jpeg: bytes
+    """See `packing`."""
+    side: int
+    """S of either eye's picture, pixels."""
+    capture_us: int | None
+    """As in `Picture`."""
+    rendered_us: int
+    pose_us: int
+    """The client's own time of the head pose that it was drawn for; 0 for none."""
+    stereo: Stereo
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """How large an avatar is, and where in its picture its head is. Metres, life-sized."""
+
+    width: float
+    """Side of the picture."""
+    head: tuple[float, float]
+    """Centre of the head at rest, from the picture's middle: to the right, upwards."""
+
+
+class StereoRenderer(Renderer):
+    """Draws every avatar twice.
+
+    Args:
+        engine, publish, on_avatar: as of `Renderer`; `publish` gets what the left eye sees.
+        on_stereo: gets each pair, in the worker's thread; must return at once.
+        wanted: whether anybody looks; nothing is drawn otherwise.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        publish: Callable[[Picture], object],
+        on_avatar: Callable[[str, str | None], None],
+        on_stereo: Callable[[StereoPicture], object],
+        wanted: Callable[[], bool],
+    ) -> None:
+        super().__init__(engine, publish, on_avatar)
+        self._on_stereo = on_stereo
+        self._wanted = wanted
+        self._viewers: dict[str, tuple[Viewer, int]] = {}
+        self._shown: dict[str, tuple[Viewer, int]] = {}
+
+    def watch(self, viewers: Mapping[str, Viewer], pose_us: int) -> None:
+        """The viewer's head has moved; by participant, where it is in that avatar's frame."""
+        now = now_us()
+        with self._changed:
+            self._viewers = {participant: (seen, pose_us) for participant, seen in viewers.items()}
+            for participant, (seen, _) in self._viewers.items():
+                stage = self._stages.get(participant)
+                shown, drawn_us = self._shown.get(participant, (None, 0))
+                if stage is None or stage.points is None or now - drawn_us < PARALLAX_US:
+                    continue
+                if shown is None or _moved(shown, seen):
+                    stage.redraw = True
+                    self._changed.notify()
+
+    def draw_again(self) -> None:
+        """Somebody new looks: also those who keep still."""
+        with self._changed:
+            for stage in self._stages.values():
+                stage.redraw = stage.points is not None
+            self._changed.notify()
+
+    def body(self, participant: str) -> Body | None:
+        """The size of a participant's avatar; None while there is none."""
+        with self._changed:
+            stage = self._stages.get(participant)
+            if stage is None or stage.puppet is None:
+                return None
+            rest, neutral = stage.puppet.rest, stage.puppet.neutral
+        metres, (x, y, _) = unit_m(rest.scale), head_centre(rest.apply(neutral)).tolist()
+        return Body(2 * metres, (x * metres, -y * metres))
+
+    def neutral(self, participant: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
+        """A participant's neutral shape; None while there is none."""
+        stage = self._stages.get(participant)
+        return stage.puppet.neutral if stage is not None and stage.puppet is not None else None
+
+    def remove(self, participant: str) -> None:
+        """The participant has left."""
+        super().remove(participant)
+        with self._changed:
+            self._shown.pop(participant, None)
+
+    def _draw_group(self, engine: Engine, group: list[Due]) -> None:
+        for one in group if self._wanted() else ():
+            try:
+                self._draw_pair(engine, one)
+            except EngineError as error:
+                logger.warning("a picture of %s could not be drawn: %s", one.participant, error)
+
+    def _draw_pair(self, engine: Engine, one: Due) -> None:
+        stage = self._stages.get(one.participant)
+        if stage is None or stage.puppet is None:
+            return
+        seen, pose_us = self._viewers.get(one.participant, (FROM_AFAR, 0))
+        stereo = eye_keypoints(one.keypoints, seen, unit_m(stage.puppet.rest.scale))
+        left, right = pair(engine, one, stereo)
+        self._shown[one.participant] = seen, one.started_us
+        jpeg, i420, done = pack(left, right), to_i420(left), now_us()
+        self._on_stereo(StereoPicture(one.participant, jpeg, one.size, one.capture_us, done, pose_us, stereo))
+        self._publish(Picture(one.participant, i420, None, one.capture_us, done, done - one.started_us))
+
+
+def pair(engine: Engine, one: Due, stereo: Stereo) -> tuple[Rgba, Rgba]:
+    """Both eyes' pictures: in one call where that gains anything."""
+    if not seen_apart(stereo):
+        same = engine.render(one.prepared, stereo.left)
+        return same, same
+    if engine.batches:
+        left, right = engine.render_many([(one.prepared, stereo.left), (one.prepared, stereo.right)])
+        return left, right
+    left = engine.render(one.prepared, stereo.left).copy()  # the next call overwrites it
+    return left, engine.render(one.prepared, stereo.right)
+
+
+def seen_apart(stereo: Stereo) -> bool:
+    """Whether the eyes see different pictures."""
+    return not np.array_equal(stereo.left, stereo.right)
+
+
+def _moved(before: Viewer, after: Viewer) -> bool:
+    moved = float(np.abs(after.position - before.position).max())
+    turned = float(np.abs(after.right - before.right).max())
+    return moved > MOVED_M or turned > 2 * MOVED_M or after.ipd != before.ipd
