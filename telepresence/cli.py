@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import click
 from click.core import ParameterSource
 
-from telepresence import __version__
+from telepresence import __version__, cli_avatar
 from telepresence.errors import InputError, TelepresenceError
 from telepresence.native_logs import detach_stderr
 from telepresence.runtime.info import DEFAULT_ENGINE
@@ -29,7 +29,8 @@ class _Group(click.Group):
     """Shows our own errors as one line, without a traceback, and ends with status 2."""
 
     order: ClassVar[tuple[str, ...]] = (
-        "demo", "enrol", "render", "hub", "join", "doctor", "engines", "bench", "evaluate", "train",
+        "demo", "enrol", "avatar", "render", "recording", "hub", "join", "doctor", "engines", "bench", "evaluate",
+        "train",
     )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -61,6 +62,10 @@ def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def main() -> None:
     """Be present as an avatar: only motion crosses the network, the receiver draws the picture."""
     detach_stderr()
+
+
+main.add_command(cli_avatar.avatar)
+main.add_command(cli_avatar.recording)
 
 
 @main.command()
@@ -107,7 +112,7 @@ def enrol(
 ) -> None:
     """Make an avatar from photos of a person, or from one video."""
     from telepresence.avatar.enrol import all_photos, enrol_with_footage
-    from telepresence.avatar.file import save
+    from telepresence.avatar.owner import own_key, save_signed
     from telepresence.paths import refuse_overwriting, require_suffix
     from telepresence.runtime.info import find_engine
 
@@ -122,6 +127,7 @@ def enrol(
         given = click.get_current_context().get_parameter_source("references") is ParameterSource.COMMANDLINE
         asked = references if given else 1
         require_tuning(engine or DEFAULT_ENGINE, photos=photos, references=asked, whole=whole)
+    key, made = own_key(), "photos" if all_photos(sources) else "video"  # a damaged key is told before the work
     avatar, footage = enrol_with_footage(
         sources,
         name=name or out.stem,
@@ -129,14 +135,14 @@ def enrol(
         references=references,
         progress=lambda line: click.echo(line, err=True),
     )
-    written = save(avatar, out)  # already now: a call that shows it can begin, and changes over later
+    written = save_signed(avatar, out, key, made)  # already now: a call that shows it can begin, and changes over later
     click.echo(f"{out}: {len(avatar.references)} reference(s), {written / 1024:.0f} KiB")
     if minutes is not None:
         tuned = tune_with_bar(avatar, footage, engine or DEFAULT_ENGINE, minutes, whole)
         if tuned is avatar:
             click.echo(f"{out}: fine-tuning did not help this avatar, which stays as it is")
         else:
-            click.echo(f"{out}: fine-tuned, {save(tuned, out) / 1024:.0f} KiB")
+            click.echo(f"{out}: fine-tuned, {save_signed(tuned, out, key, made) / 1024:.0f} KiB")
             if whole is not None:
                 click.echo(f"{whole}: an engine of this person's own; draw with: --avatar {out} --engine {whole}")
 
@@ -153,17 +159,19 @@ def enrol(
     help="relative keeps the avatar framed as enrolled; absolute puts the head where the driver's is.",
 )
 @click.option("--json", "json_out", type=_PATH, help="Write a report to this file.")
+@click.option("--label/--no-label", default=True, help="Mark the pictures as an avatar's. Default: they are.")
 @_engine_options
 def render(
     avatar: Path | None, drive: Path | None, out: Path, framing: Literal["relative", "absolute"], json_out: Path | None,
-    engine: str, size: str, runtime: str | None,
+    label: bool, engine: str, size: str, runtime: str | None,
 ) -> None:  # fmt: skip
     """Drive an avatar with a clip: the call's own modules in a row, without a network."""
     from telepresence.render import render_files
 
     report = render_files(
-        avatar, drive, out, engine=engine, size=int(size), framing=framing, runtime=runtime, json_out=json_out
-    )
+        avatar, drive, out, engine=engine, size=int(size), framing=framing, runtime=runtime, json_out=json_out,
+        label=cli_avatar.own_avatar_label(avatar) if label else None,
+    )  # fmt: skip
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"{out}: {report.text()}")

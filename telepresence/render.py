@@ -32,11 +32,13 @@ from telepresence.media import ClipInfo, clip_info, ended_early, is_photo, read_
 from telepresence.paths import refuse_overwriting, require_suffix
 from telepresence.runtime.engine import Engine, open_engine
 from telepresence.runtime.info import DEFAULT_ENGINE
+from telepresence.sinks.label import label as label_of
 from telepresence.sinks.recording import VideoWriter
 from telepresence.wire.codec import MotionDecoder, MotionEncoder
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int | None], None]
+Write = Callable[[NDArray[np.uint8], int], None]
 
 MANY_LOST: Final = 0.2  # of the pictures; more without a face than that is worth a word
 TRACK_SUFFIX: Final = ".motion"
@@ -120,6 +122,7 @@ def render_files(
     runtime: str | None = None,
     json_out: Path | None = None,
     progress: Progress | None = None,
+    label: str | None = None,
 ) -> RenderReport:
     """`render` with paths; the sample avatar and the recorded motion stand in for what is not given.
 
@@ -137,6 +140,7 @@ def render_files(
         framing=framing,
         runtime=runtime,
         progress=progress,
+        label=label,
     )
     if json_out is not None:
         try:
@@ -158,6 +162,7 @@ def render(
     framing: Framing = "relative",
     runtime: str | None = None,
     progress: Progress | None = None,
+    label: str | None = None,
 ) -> RenderReport:
     """Drive an avatar with a clip, or with a recorded motion track (`.motion`), and write what a receiver would see.
 
@@ -171,6 +176,7 @@ def render(
             a clip driving an avatar enrolled from it comes out aligned with the clip's central square at `size`.
         runtime: a runtime's name; None for the fastest here.
         progress: called with pictures done and, where known, how many there will be.
+        label: one of `sinks.label.LABELS`, drawn on every picture; None leaves them as they are, for measuring.
 
     Raises:
         InputError: the clip cannot be read or `out` not be written, or is an input.
@@ -190,13 +196,23 @@ def render(
         with VideoWriter(out, size, info.fps) as writer:
             report.sound = info.has_sound and writer.add_sound(clip)
             retarget = Retarget(avatar.neutral, avatar.rest, framing)
-            _receive(avatar, sent, encoder, opened, writer, retarget, watch, report,
+            write = writer.write if label is None else _labelled(writer, label, size)
+            _receive(avatar, sent, encoder, opened, write, retarget, watch, report,
                      lambda done: progress(done, info.frames) if progress else None)  # fmt: skip
             _judge(clip, info, report)
     report.seconds = info.duration_s or report.frames / info.fps
     report.stages_ms = watch.figures()
     report.versions = _versions()
     return report
+
+
+def _labelled(writer: VideoWriter, text: str, size: int) -> Write:
+    patch = label_of(text, size)
+
+    def write(picture: NDArray[np.uint8], time_us: int) -> None:
+        writer.write(patch.on_copy(picture), time_us)
+
+    return write
 
 
 def _from_clip(clip: Path, avatar: Avatar, encoder: MotionEncoder, watch: _Stopwatch) -> Iterator[_Sent]:
@@ -237,7 +253,7 @@ def _receive(
     sent: Iterator[_Sent],
     encoder: MotionEncoder,
     engine: Engine,
-    writer: VideoWriter,
+    write: Write,
     retarget: Retarget,
     watch: _Stopwatch,
     report: RenderReport,
@@ -260,7 +276,7 @@ def _receive(
         with watch("engine"):
             picture = engine.render(prepared, keypoints)
         with watch("recording"):
-            writer.write(picture, one.time_us)
+            write(picture, one.time_us)
         report.frames += 1
         report.lost += one.lost
         progress(report.frames)

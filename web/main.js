@@ -1,5 +1,6 @@
 // The page of a room: the lobby, the call, what comes after. Which call it is, the server's configuration says.
 
+import { CallError } from "./call/call.js";
 import { EdgeCall } from "./call/edge-call.js";
 import { showFigures } from "./overlay.js";
 import { Banners } from "./ui/banners.js";
@@ -15,6 +16,7 @@ import { ACTIONS, callStatus, deviceBanner, overWords } from "./ui/words.js";
 const CONFIG_URL = new URL("../api/page-config", import.meta.url); // the page may be at /room/NAME, its files at /web/
 const CONFIG_MS = 5000;
 const AGAIN_MS = 2000;
+const BROWSER_ALONE = "A browser alone is not enough here yet. With telepresence on your machine, enter by: telepresence join '(this page\u2019s address)'";
 const COPIED_MS = 2000;
 
 const own = new Own();
@@ -57,7 +59,10 @@ async function begin() {
 
 async function open(config) {
   if (config.mode !== "browser") return new EdgeCall(config);
-  const { BrowserCall } = await import("./browser/browser-call.js");
+  const { BrowserCall } = await import("./browser/browser-call.js").catch((error) => {
+    console.info(error.message);
+    throw new CallError("incomplete", BROWSER_ALONE);
+  });
   return new BrowserCall(config);
 }
 

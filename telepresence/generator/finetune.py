@@ -56,12 +56,12 @@ CHECK_STEPS: Final = 20  # and steps: on a busy machine three looks after few st
 CHECKED: Final = 16  # pictures that are looked at
 LEAST_CHECKED: Final = 6
 ALIKE_S: Final = 0.4  # seconds: a picture nearer to a reference than this looks like it
-APART_S: Final = 1.0  # seconds: a picture is drawn from no reference nearer than this, while it is learned from
 PATIENCE: Final = 3  # looks without a better one before it stops
 WORTH: Final = 0.995  # of the first loss: what is hardly better is not worth some megabytes of the avatar's file
 RATES: Final = {"features": 4e-3, "details": 4e-3, "modulation": 1e-3, "colours": 3e-3, "mattes": 3e-3}
 KEPT_APART: Final = ("colours", "mattes")  # in the avatar's references, not among its personal tensors
 CHANGE: Final = 0.02  # what a reference's change of colour counts, 0..1: where nothing is gained it stays as it was
+MOST: Final = 0.06  # that it may change: what a few moments alone teach becomes specks in all others
 GROWTH: Final = 1.25  # tuned pictures are at most that much larger as files
 
 Picture = NDArray[np.uint8]
@@ -102,8 +102,8 @@ def fine_tune(
         engine: a live engine's name or folder.
         minutes: at most; it stops by itself when the held-out part stops improving.
         progress: called with the share of the time that is over, 0 to 1, and a line of text.
-        from_reference_s: (T, K) of each picture, the seconds to each reference: what is drawn from itself, or its like,
-            teaches and decides nothing of pictures to come. None: none is near any.
+        from_reference_s: (T, K) of each picture, the seconds to each reference: one drawn from itself, or its like,
+            decides nothing. None: none is near any.
 
     Returns:
         The avatar with `personal` for this engine and references tuned with it; the very same avatar when tuning did
@@ -161,16 +161,6 @@ def held_out(from_reference_s: NDArray[np.float32]) -> list[int]:
     return [int(free[i]) for i in np.unique(np.linspace(0, len(free) - 1, CHECKED).astype(int))]
 
 
-def usable(from_reference_s: NDArray[np.float32]) -> list[int]:
-    """Which references a picture is drawn from while learning: as later in a call, none of the same moment.
-
-    Args:
-        from_reference_s: (K,) the picture's seconds to each reference.
-    """
-    far = np.flatnonzero(from_reference_s >= APART_S)
-    return [int(i) for i in far] if len(far) else [int(from_reference_s.argmax())]
-
-
 def personal_bytes(references: int) -> int:
     """How many bytes fine-tuning adds to the file of an avatar with so many references."""
     values = min(references, TUNED) * (FEATURES * 64 * 64 + DETAILS * 128 * 128) + references * MODULATION
@@ -196,8 +186,7 @@ class _Tuner:
         checked = [int(numbers[cut + i]) for i in held_out(from_reference_s.min(1)[numbers[cut:]])]
         with Matter() as matter:
             self.learned_from, self.held_out = (
-                [self._frame(pictures[i], landmarks[i], matter, usable(from_reference_s[i])) for i in part]
-                for part in (numbers[:cut], checked)
+                [self._frame(pictures[i], landmarks[i], matter) for i in part] for part in (numbers[:cut], checked)
             )
         self.plate = _planes(_resized(avatar.background))[None].float() / 255
         self.random = np.random.default_rng(0)
@@ -231,15 +220,13 @@ class _Tuner:
         self.best = self.first
 
     @torch.no_grad()
-    def _frame(self, picture: Picture, landmarks: Floats, matter: Matter, among: list[int]) -> _Frame:
-        """One picture, drawn from the most suitable `among` the references."""
+    def _frame(self, picture: Picture, landmarks: Floats, matter: Matter) -> _Frame:
         side = picture.shape[0]
         points = to_square(landmarks, side, side)
         small = _resized(picture)
         keypoints = torch.from_numpy(points)
         now = self.placing.signature(keypoints)
-        choice = self.placing.choose(now, self.signatures[among], USED)
-        choice = replace(choice, indices=torch.tensor(among)[choice.indices])
+        choice = self.placing.choose(now, self.signatures, USED)
         moved, face = self.placing.vertices(keypoints)
         picked = choice.indices
         raster = self.placing.draw(moved, self.vertices[0], self.vertices[picked], face - self.expression[picked])
@@ -313,8 +300,8 @@ class _Tuner:
         optimiser.step()
         with torch.no_grad():
             for name in KEPT_APART:
-                for part in self.tensors[name]:
-                    part.clamp_(0, 1)
+                for part, first in zip(self.tensors[name], torch.split(self.first[name], 1), strict=True):
+                    part.copy_(torch.minimum(torch.maximum(part, first - MOST), first + MOST).clamp(0, 1))
 
     @torch.no_grad()
     def _check(self) -> float:

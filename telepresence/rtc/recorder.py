@@ -1,4 +1,7 @@
-"""The file sink: the first participant's pictures, as they come, into an MP4. Encoding has a thread of its own."""
+"""The file sink: the first participant's pictures, as they come, into an MP4. Encoding has a thread of its own.
+
+Pictures carry the label; the finished file says that it is synthetic media, where the library for that is installed.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from telepresence.errors import MediaError
+from telepresence.errors import MediaError, TelepresenceError
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.renderer import Picture
 from telepresence.rtc.sound_mixer import OPEN_US, Samples, SoundMixer
 from telepresence.rtc.sound_playout import RATE
+from telepresence.sinks import provenance
+from telepresence.sinks.label import label
 from telepresence.sinks.recording import VideoWriter
 
 logger = logging.getLogger(__name__)
@@ -37,7 +42,8 @@ class Recorder:
     ) -> None:
         self._path = path
         self._on_written = on_written
-        self._writer = VideoWriter(path, size, NOMINAL_FPS)
+        self._writer = VideoWriter(path, size, NOMINAL_FPS, lasting=True)  # a call cannot be had again
+        self._label = label("avatar", size)
         self._mixer = mixer
         if mixer is not None:
             self._writer.add_live_sound(RATE)
@@ -64,7 +70,19 @@ class Recorder:
             self._writer.close()
         except MediaError as error:
             return str(error)
+        self._sign()
         return None
+
+    def _sign(self) -> None:
+        """Say in the file where it comes from. Whatever happens, it is there and plays."""
+        if not provenance.available():
+            return
+        try:
+            provenance.sign_recording(self._path)
+        except TelepresenceError as error:
+            logger.warning("the recording is there, without content credentials: %s", error)
+        except Exception:
+            logger.exception("the recording is there, without content credentials")
 
     def _work(self) -> None:
         first_us: int | None = None
@@ -78,7 +96,7 @@ class Recorder:
                     self._mixer.begin(first_us)
             self._any = True
             try:
-                self._writer.write(picture.rgb, picture.rendered_us - first_us)
+                self._writer.write(self._label.on_copy(picture.rgb), picture.rendered_us - first_us)
                 self._write_sound(picture)
             except (OSError, ValueError):
                 logger.exception("a picture could not be recorded to %s", self._path.name)

@@ -39,6 +39,12 @@ class Patch:
         under = picture[self.top : self.top + height, self.left : self.left + width, :3]
         under[...] = (under * self.keep + self.add) >> 8
 
+    def on_copy(self, picture: Picture) -> Picture:
+        """A copy of a picture (S, S, 3 or 4) with it, (S, S, 3): pictures are shared with other sinks."""
+        copy = picture[..., :3].copy()
+        self.draw(copy)
+        return copy
+
 
 @cache
 def label(text: str, side: int) -> Patch:

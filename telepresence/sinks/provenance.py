@@ -140,7 +140,7 @@ def _manifest(title: str, source_type: str) -> dict[str, Any]:
 
 def _library() -> Any:
     try:
-        import c2pa  # type: ignore[import-untyped]
+        import c2pa
     except (ImportError, OSError) as error:  # OSError: its native part does not load here
         raise InputError(MISSING) from error
     return c2pa

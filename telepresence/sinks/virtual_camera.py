@@ -75,9 +75,7 @@ class VirtualCamera:
         """Show a picture (S, S, 3 or 4) uint8 RGB; returns at once."""
         from telepresence.sinks.label import label
 
-        labelled = picture[..., :3].copy()
-        label(self._text, labelled.shape[0]).draw(labelled)
-        self._camera.send(canvas(labelled))
+        self._camera.send(canvas(label(self._text, picture.shape[0]).on_copy(picture)))
 
     def close(self) -> None:
         """Give the device back. Safe to call twice."""

@@ -174,11 +174,6 @@ def test_references_and_their_like_do_not_decide() -> None:
     assert len(finetune.held_out(np.full(60, np.inf))) == finetune.CHECKED
 
 
-def test_a_picture_is_learned_from_references_of_other_moments() -> None:
-    assert finetune.usable(np.array([0, 3, 0.9, 1.2], np.float32)) == [1, 3]
-    assert finetune.usable(np.array([0, 0.7, 0.2], np.float32)) == [1]  # a clip of a second: the furthest
-
-
 def test_a_video_that_ends_with_references_only_is_refused(
     avatar: Avatar, clip: tuple[list[Picture], list[Floats]]
 ) -> None:

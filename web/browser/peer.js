@@ -242,7 +242,8 @@ export class Peer extends EventTarget {
       this.exchange.onWant(message, this.#offered);
       return this.exchange.pump(nowUs(), this.#session.channels);
     }
-    this.presence = message;
+    const { name, muted, camera, sound, pageMs } = message;
+    this.presence = { name, muted, camera, sound, pageMs };
     return this.#emit("presence");
   }
 

@@ -108,7 +108,7 @@ def test_the_sizes_that_the_document_names() -> None:
     picture = protocol.picture(1, 256, None, 2, 3, (0, 0), (0, 0), b"jpeg")
     assert len(picture) == 5 + 44 + 4
     zeros = np.zeros(4, np.float32), np.zeros(3, np.float32), np.zeros(52, np.float32), np.zeros((478, 3), np.float32)
-    assert len(protocol.motion(1, True, 5, 6, *zeros)) == protocol.MOTION_BYTES
+    assert len(protocol.motion(1, True, 5, 6, *zeros)) == protocol.MOTION_BYTES == 5995
 
 
 def test_ports() -> None:
