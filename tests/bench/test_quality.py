@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -48,3 +49,11 @@ def test_the_central_square_is_what_is_compared() -> None:
 def test_a_clip_without_a_face_cannot_be_judged_by() -> None:
     with pytest.raises(MediaError, match="face"):
         Judge({0: np.zeros((SIZE, SIZE, 3), np.uint8)})
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux only")
+def test_no_encoder_leaves_its_caller_another_priority() -> None:
+    before = os.sched_getscheduler(0)
+    for codec in CODECS:
+        encoded(codec, pictures(2), 40)
+        assert os.sched_getscheduler(0) == before, codec.title
