@@ -24,7 +24,7 @@ from tests.browser.conftest import FLAGS, wait_for
 from tests.browser.lips import PAGE, ages, clip_offset, envelope, mouth, skews, write_clip
 from tests.rtc.call import edge, hub
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.soak]  # a measurement: it needs a machine with nothing else to do
 
 SECONDS = 20
 SETTLE_S = 6
