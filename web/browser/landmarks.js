@@ -65,9 +65,27 @@ class InPage {
     return Float32Array.from(this.found.flatMap(({ x, y, z }) => [x * width, y * height, z * width]));
   }
 
-  close() {
-    this.mesh?.close();
-  }
+}
+
+/** @type {Promise<Finder>|null} */
+let ready = null;
+
+/**
+ * Load MediaPipe and show it a picture of nobody. The first one holds the page up for seconds, long enough for the others to
+ * give its connections up: do it before the call.
+ * @returns {Promise<Finder>}  one for the page's life
+ */
+export function warmUp() {
+  ready ??= (async () => {
+    const finder = new Finder();
+    await finder.load();
+    const nobody = Object.assign(document.createElement("canvas"), { width: 64, height: 64 });
+    nobody.getContext("2d").fillRect(0, 0, 64, 64);
+    await finder.mesh.send({ image: nobody });
+    return finder;
+  })();
+  ready.catch(() => { ready = null; });
+  return ready;
 }
 
 /** Follows one video's face until it is closed. */
@@ -111,7 +129,6 @@ export class Landmarks {
   close() {
     this.#closed = true;
     clearTimeout(this.timer);
-    this.#finder?.close();
   }
 
   #wait() {

@@ -4,11 +4,11 @@ import { loadBasis } from "../face/basis.js";
 import { Playout } from "../face/playout.js";
 import { Puppet } from "../face/puppet.js";
 import { createEngine } from "./engine.js";
-import { Landmarks } from "./landmarks.js";
+import { Landmarks, warmUp } from "./landmarks.js";
 
 /** @param {{engines: string, engine: string, sample_avatar: string, size: number}} config */
 export async function loadParts({ engines, engine: name, sample_avatar: sample, size }) {
-  const [engine] = await Promise.all([createEngine({ engines, name, size, sample }), loadBasis()]);
+  const [engine] = await Promise.all([createEngine({ engines, name, size, sample }), loadBasis(), warmUp().catch(() => {})]); // who has no camera needs no landmarks
   return {
     engine,
     Landmarks,
