@@ -61,6 +61,7 @@ def export_prior(folder: Path) -> None:
 def export_live(folder: Path, weights: Path | None) -> None:
     """The learned engine, from trained weights or, without them, again from those in its graphs."""
     from telepresence.generator.live import REFERENCES, LiveEncode, LiveRender
+    from telepresence.generator.quantise import quantise_engine
     from telepresence.generator.weights import read_weights, weights_of_engine
 
     network = read_weights(weights) if weights else weights_of_engine(folder)
@@ -70,6 +71,7 @@ def export_live(folder: Path, weights: Path | None) -> None:
         write_golden(folder, size, REFERENCES, encode, render)
     description = "Learned: a small network corrects what the mesh looks up in two references at every pixel."
     describe(folder, "live", REFERENCES, description, sizes=LIVE_SIZES)
+    quantise_engine(folder)
 
 
 def export_graphs(folder: Path, size: int, references: int, encode: nn.Module, render: nn.Module) -> None:

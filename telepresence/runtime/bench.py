@@ -20,12 +20,12 @@ from telepresence.runtime.batch import SIZES
 from telepresence.runtime.choose import require_known
 from telepresence.runtime.contract import Array, Compiling, Runtime
 from telepresence.runtime.count import Cost, cost
-from telepresence.runtime.engine import accelerated
 from telepresence.runtime.graphs import EncodeInput, Graphs
 from telepresence.runtime.info import EngineInfo, cases
 from telepresence.runtime.machine import cores, cpu_model, default_threads
 from telepresence.runtime.many import Batch, batches
-from telepresence.runtime.report import every_runtime
+from telepresence.runtime.offered import accelerated
+from telepresence.runtime.report import every_runtime, suits
 from telepresence.runtime.speed import Speed, cpu_speed
 
 WARM_UP_PICTURES: Final = 5
@@ -70,7 +70,7 @@ def bench(
     rows: list[dict[str, Any]] = []
     for info, size in todo:
         say(f"{info.name} at {size}")
-        rows += _rows(info, size, speeds, chosen, pictures)
+        rows += _rows(info, size, speeds, [each for each in chosen if only or suits(info, size, each)], pictures)
     return {
         "cpu": cpu_model(),
         "cores": cores(),

@@ -10,9 +10,8 @@ import contextlib
 import json
 import logging
 import math
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -29,7 +28,7 @@ MIN_ROUNDS: Final = 3
 MAX_MEASURE_S: Final = 2.0  # a slow machine measures fewer rounds: the user is waiting
 MAX_MEMORY_BYTES: Final = 262_144
 MAX_ENTRIES: Final = 64
-_VERSION: Final = 1
+_VERSION: Final = 2  # 1 had medians
 
 
 class Loaded(Protocol):
@@ -56,7 +55,8 @@ class Choice(Generic[L]):
     warnings: tuple[str, ...]
     """What did not go as wished, to be said loudly: runtimes missing or failed."""
     measured_ms: Mapping[str, float]
-    """Median milliseconds a picture by runtime, measured now or remembered; empty if there was nothing to compare."""
+    """Milliseconds of the cheapest picture by runtime, measured now or remembered; empty if there was nothing to
+    compare."""
     later: Runtime | None = None
     """A better one that must compile first."""
 
@@ -78,6 +78,10 @@ class Chooser(Generic[L]):
     """Of a GPU, best first: taken before all others, without a measurement."""
     ready: Callable[[Runtime], bool] = lambda runtime: True
     """Whether `load` is quick; a runtime that must compile first is left for later."""
+    optional: Collection[str] = ()
+    """Names of those without which a measurement is remembered too: whether they can be used does not change."""
+    cost: Callable[[], float] | None = None
+    """Seconds that are compared where those of `clock` depend on what else the machine does: of CPU time."""
     _warnings: list[str] = field(default_factory=list)
 
     def choose(self, requested: str | None = None) -> Choice[L]:
@@ -122,7 +126,7 @@ class Chooser(Generic[L]):
             if remembered and runtime.name == min(remembered, key=remembered.__getitem__):
                 loaded = self._try(runtime)
                 if loaded is not None:
-                    why = f"{_compared(runtime.name, remembered)}, measured earlier"
+                    why = f"{self._compared(runtime.name, remembered)}, measured earlier"
                     return self._made(runtime, loaded, why, remembered)
                 usable.remove(runtime)
                 break
@@ -139,17 +143,17 @@ class Chooser(Generic[L]):
             for _, loaded in candidates:
                 loaded.close()
             raise EngineError("no runtime can execute the engine: " + "; ".join(self._warnings))
-        if len(measured) == len(self.runtimes):
+        if all(runtime.name in measured or runtime.name in self.optional for runtime in self.runtimes):
             remember(self.memory, self.key, measured)
         candidates.sort(key=lambda candidate: measured.get(candidate[0].name, math.inf))
         for _, loaded in candidates[1:]:
             loaded.close()
         runtime, loaded = candidates[0]
-        return self._made(runtime, loaded, f"{_compared(runtime.name, measured)}, measured now", measured)
+        return self._made(runtime, loaded, f"{self._compared(runtime.name, measured)}, measured now", measured)
 
     def _measure(self, candidates: Sequence[tuple[Runtime, L]]) -> dict[str, float]:
         times: dict[str, list[float]] = {runtime.name: [] for runtime, _ in candidates}
-        start = self.clock()
+        start, cost = self.clock(), self.cost or self.clock
         # interleaved, so that what else the machine does in the meantime hits all alike
         for turn in range(WARM_UP_RUNS + ROUNDS):
             if turn >= WARM_UP_RUNS + MIN_ROUNDS and self.clock() - start > MAX_MEASURE_S:
@@ -157,7 +161,7 @@ class Chooser(Generic[L]):
             for runtime, loaded in candidates:
                 if runtime.name not in times:
                     continue
-                begin = self.clock()
+                begin = cost()
                 try:
                     loaded.trial()
                 except EngineError as error:
@@ -165,8 +169,14 @@ class Chooser(Generic[L]):
                     del times[runtime.name]
                     continue
                 if turn >= WARM_UP_RUNS:
-                    times[runtime.name].append((self.clock() - begin) * 1e3)
-        return {name: round(statistics.median(values), 3) for name, values in times.items()}
+                    times[runtime.name].append((cost() - begin) * 1e3)
+        # the fastest: on a busy machine medians say who was interrupted, and what is remembered holds for long
+        return {name: round(min(values), 3) for name, values in times.items()}
+
+    def _compared(self, best: str, measured: Mapping[str, float]) -> str:
+        others = ", ".join(f"{name} {ms:.1f} ms" for name, ms in measured.items() if name != best)
+        unit = "ms of CPU time" if self.cost else "ms"
+        return f"{measured[best]:.1f} {unit} a picture" + (f" against {others}" if others else "")
 
     def _at_once(self, runtime: Runtime) -> bool:
         """Whether a runtime can be loaded now; if asking fails, whoever prepares it later will say why."""
@@ -225,7 +235,7 @@ def memory_key(digest: str, size: int, threads: int, runtimes: Sequence[Runtime]
 
 
 def recall(memory: Path, key: str) -> dict[str, float]:
-    """Median milliseconds by runtime's name as remembered; empty if there are none or the file is damaged."""
+    """Milliseconds by runtime's name as remembered; empty if there are none or the file is damaged."""
     entry = _entries(memory).get(key)
     if not isinstance(entry, dict):
         return {}
@@ -254,8 +264,3 @@ def _entries(memory: Path) -> dict[str, Any]:
     if not isinstance(table, dict) or table.get("version") != _VERSION or not isinstance(table.get("choices"), dict):
         return {}
     return dict(table["choices"])
-
-
-def _compared(best: str, measured: Mapping[str, float]) -> str:
-    others = ", ".join(f"{name} {ms:.1f} ms" for name, ms in measured.items() if name != best)
-    return f"{measured[best]:.1f} ms a picture" + (f" against {others}" if others else "")

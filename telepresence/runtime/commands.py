@@ -15,7 +15,7 @@ from telepresence.runtime.choose import require_known
 from telepresence.runtime.contract import Progress, Runtime
 from telepresence.runtime.info import EngineInfo, cases
 from telepresence.runtime.many import batch_path
-from telepresence.runtime.report import every_runtime, write_bench
+from telepresence.runtime.report import every_runtime, suits, write_bench
 from telepresence.runtime.tensorrt.runtime import TensorRt
 
 STEPS = 1000  # of a progress bar
@@ -72,7 +72,7 @@ def verify_engines(
     found: dict[str, verify.Found] = {}
     for info, size in cases(names, sizes):
         for runtime in runtimes:
-            if not only or runtime.name in only:
+            if runtime.name in only or (not only and suits(info, size, runtime)):
                 found[f"{info.name} {size} {runtime.name}"] = _verified(info, size, runtime)
     if json_out is not None:
         write_bench({"findings": verify.as_rows(found)}, json_out)

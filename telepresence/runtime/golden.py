@@ -31,6 +31,7 @@ TOLERANCE: Final = 3  # grey levels
 MAX_BEYOND: Final = 0.004  # share of values that may differ by more than TOLERANCE; a textured portrait had 0.0022
 MAX_MEAN: Final = 0.1  # grey levels, mean difference of a picture
 MAX_PSNR: Final = 100.0  # dB
+MIN_INT8_PSNR: Final = 40.0  # dB; where a CPU's 8 bits give less, they are not used
 MIN_PSNR: Final = 35.0  # dB; a runtime or a batch whose pictures have less draws something else, and is not used
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 

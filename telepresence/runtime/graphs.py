@@ -57,9 +57,10 @@ class Graphs:
         self.info, self.size, self.runtime = info, size, runtime
         # an avatar that arrives in mid-call is encoded while pictures are rendered: one lock for each graph
         self._encoding, self._rendering = threading.Lock(), threading.Lock()
+        path = info.graph("render", size, int8=takes_int8(runtime))
         self._encode = runtime.load(info.graph("encode", size), threads=threads)
         try:
-            self._render = runtime.load(info.graph("render", size), threads=threads)
+            self._render = runtime.load(path, threads=threads)
         except EngineError:
             self._encode.close()
             raise
@@ -161,6 +162,11 @@ class Graphs:
         _compare(f"encode-{size}.onnx", "inputs", self._encode, encode)
         _compare(f"render-{size}.onnx", "inputs", self._render, render)
         _compare(f"render-{size}.onnx", "outputs", self._render, {"picture": TensorSpec((1, size, size, 4), _BYTE)})
+
+
+def takes_int8(runtime: Runtime) -> bool:
+    """Whether a runtime draws with an engine's `render` graph in 8 bits; only engines that have one can be opened."""
+    return bool(getattr(runtime, "int8", False))
 
 
 def _compare(file: str, side: str, session: Session, wanted: Mapping[str, TensorSpec]) -> None:

@@ -9,6 +9,8 @@
     licence = "Apache-2.0"
     [files]
     "encode-256.onnx" = "<sha256>"    every graph, with the hash of its bytes
+    [int8]
+    "render-256.int8.onnx" = "..."    the same graph with convolutions in 8 bits, where there is one; the last table
 
 A graph is plain ONNX with static shapes; `graphs` says which inputs and outputs it has.
 """
@@ -54,9 +56,12 @@ class EngineInfo:
     licence: str
     files: Mapping[str, str]
     """File name -> SHA-256 of its bytes, lower-case hex."""
+    int8: Mapping[str, str]
+    """The same of further files: `render` graphs with convolutions in 8 bits, of some sizes or of none."""
     folder: Path
     digest: str
-    """SHA-256 of engine.toml, which names every file's: it identifies the whole engine."""
+    """SHA-256 of engine.toml up to the table `int8`: it identifies the engine, which another way to compute the same
+    leaves as it is."""
 
     @property
     def tuning(self) -> str:
@@ -72,10 +77,19 @@ class EngineInfo:
     @property
     def paths(self) -> tuple[Path, ...]:
         """Every file of the engine."""
-        return tuple(self.folder / name for name in ("engine.toml", *self.files))
+        return tuple(self.folder / name for name in ("engine.toml", *self.files, *self.int8))
 
-    def graph(self, kind: str, size: int) -> Path:
+    def has_int8(self, size: int) -> bool:
+        """Whether there is a `render` graph in 8 bits for pictures of `size` pixels."""
+        return f"render-{size}.int8.onnx" in self.int8
+
+    def graph(self, kind: str, size: int, *, int8: bool = False) -> Path:
         """Path of the graph `encode` or `render` for pictures of `size` pixels; its bytes are compared with their hash.
+
+        Args:
+            kind: `encode` or `render`.
+            size: pixels.
+            int8: take `render` with convolutions in 8 bits; `encode` is the same for all.
 
         Raises:
             EngineError: no such size, or the file is missing or is not the one that engine.toml describes.
@@ -83,7 +97,14 @@ class EngineInfo:
         if size not in self.sizes:
             have = ", ".join(str(s) for s in self.sizes)
             raise EngineError(f"engine {self.name!r} draws no pictures of size {size}; choose one of: {have}")
-        path = self.folder / f"{kind}-{size}.onnx"
+        if int8 and kind == "render":
+            if not self.has_int8(size):
+                raise EngineError(f"engine {self.name!r} has no int8 graph for pictures of size {size}")
+            return self._checked(f"{kind}-{size}.int8.onnx", self.int8)
+        return self._checked(f"{kind}-{size}.onnx", self.files)
+
+    def _checked(self, name: str, hashes: Mapping[str, str]) -> Path:
+        path = self.folder / name
         try:
             length = path.stat().st_size
             if length > MAX_GRAPH_BYTES:
@@ -92,11 +113,12 @@ class EngineInfo:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise EngineError(f"engine {self.name!r} lacks {path.name} ({error.strerror}); {_REPAIR}") from error
-        if digest != self.files[path.name]:
+        if digest != hashes[name]:
             raise EngineError(f"{path} is damaged or was changed: its SHA-256 is not the one in engine.toml; {_REPAIR}")
         return path
 
 
+_INT8: Final = b"\n[int8]\n"
 _REPAIR: Final = "reinstall telepresence, or restore the engine's folder from where it came"
 
 
@@ -121,7 +143,7 @@ def read_info(folder: Path) -> EngineInfo:
         table = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise EngineError(f"{path} is not valid TOML: {error}") from error
-    return _Fields(path, table).info(folder, hashlib.sha256(data).hexdigest())
+    return _Fields(path, table).info(folder, hashlib.sha256(data.partition(_INT8)[0]).hexdigest())
 
 
 def find_engine(name: str | Path) -> EngineInfo:
@@ -198,6 +220,7 @@ class _Fields:
             description=self._text("description"),
             licence=self._text("licence"),
             files=self._files(sizes),
+            int8=self._hashes("int8") if "int8" in self.table else {},
             folder=folder,
             digest=digest,
         )
@@ -227,13 +250,17 @@ class _Fields:
             raise self._wrong("sizes", f"a list of whole numbers from {low} to {high}")
         return tuple(sorted(set(value)))
 
-    def _files(self, sizes: tuple[int, ...]) -> Mapping[str, str]:
-        value = self.table.get("files")
+    def _hashes(self, key: str) -> Mapping[str, str]:
+        value = self.table.get(key)
         if not isinstance(value, dict):
-            raise self._wrong("files", "a table of file names and their SHA-256")
+            raise self._wrong(key, "a table of file names and their SHA-256")
         for name, digest in value.items():
             if not _FILE.fullmatch(name) or not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-                raise self._wrong("files", f"a table of file names and their SHA-256 (see {name!r})")
+                raise self._wrong(key, f"a table of file names and their SHA-256 (see {name!r})")
+        return value
+
+    def _files(self, sizes: tuple[int, ...]) -> Mapping[str, str]:
+        value = self._hashes("files")
         for size in sizes:
             for name in (f"encode-{size}.onnx", f"render-{size}.onnx"):
                 if name not in value:

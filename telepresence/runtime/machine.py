@@ -13,6 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+THREADS: Final = "TELEPRESENCE_THREADS"
+"""Environment variable: CPU threads for one graph, 1 to 99."""
+INT8_FLAGS: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+"""Of /proc/cpuinfo: x86's VNNI and AMX, Arm's dot products."""
 _STALE_S: Final = 3600.0  # a part that has not grown for so long belongs to nobody
 
 
@@ -26,9 +30,15 @@ def cores() -> int:
 def default_threads() -> int:
     """Threads for one graph: half the cores and one more, four at most; the rest of a call needs the others.
 
-    On two cores that are shared with the browser, two threads drew 28 to 29 pictures a second where one drew 22 to 28.
+    `engine.open_engine` takes one on two cores if that is enough.
     """
-    return max(1, min(4, (cores() + 2) // 2))
+    return wanted_threads() or max(1, min(4, (cores() + 2) // 2))
+
+
+def wanted_threads() -> int | None:
+    """Threads for one graph as the environment says (`THREADS`); None if it says nothing."""
+    wanted = os.environ.get(THREADS, "")
+    return int(wanted) if re.fullmatch(r"[1-9]\d?", wanted) else None
 
 
 def cpu_model() -> str:
@@ -40,6 +50,19 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def int8_instructions() -> bool | None:
+    """Whether the CPU multiplies and adds 8-bit numbers in one instruction; None where the system does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        name, _, flags = line.partition(":")
+        if name.strip() in ("flags", "Features"):  # of x86, of Arm
+            return not INT8_FLAGS.isdisjoint(flags.split())
+    return None
 
 
 def nvidia_driver() -> str | None:

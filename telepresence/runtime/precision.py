@@ -78,6 +78,12 @@ def lift_bytes(graph: Any) -> tuple[str, ...]:
     return tuple(lifted)
 
 
+def towards_coordinates(graph: Any) -> set[int]:
+    """Indices of the nodes of a graph (onnx.GraphProto) whose output becomes coordinates without passing a convolution;
+    the last convolution is among them."""
+    return _Graph(graph).towards_coordinates()
+
+
 @dataclass(slots=True)
 class _Graph:
     """A graph with the way from each tensor to its maker and its readers."""
@@ -109,15 +115,15 @@ class _Graph:
     def half_nodes(self) -> set[int]:
         """Indices of the nodes that compute in half precision."""
         nodes = self.proto.node
-        exact = self._towards_coordinates()
+        exact = self.towards_coordinates()
         able = {i for i, node in enumerate(nodes) if i not in exact and node.op_type in (*CONVOLUTIONS, *BETWEEN)}
         convolutions = {i for i in able if nodes[i].op_type in CONVOLUTIONS}
         after = self._spread(convolutions, able, self._following)
         before = self._spread(convolutions, able, self._preceding)
         return convolutions | (after & before)
 
-    def _towards_coordinates(self) -> set[int]:
-        """Nodes whose output becomes coordinates without passing a convolution; the last convolution is among them."""
+    def towards_coordinates(self) -> set[int]:
+        """See the function of that name."""
         nodes = self.proto.node
         found: set[int] = set()
         todo = [self.made_by[node.input[1]] for node in nodes if node.op_type == "GridSample" and self._made(node, 1)]

@@ -9,8 +9,9 @@ from typing import Any
 
 from telepresence.errors import EngineError, InputError
 from telepresence.runtime.contract import Runtime
-from telepresence.runtime.engine import accelerated, runtimes
-from telepresence.runtime.info import engine_folders, read_info
+from telepresence.runtime.graphs import takes_int8
+from telepresence.runtime.info import EngineInfo, engine_folders, read_info
+from telepresence.runtime.offered import accelerated, runtimes
 
 
 def list_engines_text() -> str:
@@ -32,6 +33,8 @@ def list_engines_text() -> str:
     for runtime in every_runtime():
         why_not = runtime.available()
         by_name = "; only with --runtime" if runtime.name in {other.name for other in extra} else ""
+        if takes_int8(runtime):
+            by_name = "; of engines that have graphs in 8 bits"
         lines.append(f"  {runtime.name:16} {why_not or f'{runtime.version}{by_name}'}")
     return "\n".join(lines)
 
@@ -40,6 +43,11 @@ def every_runtime() -> list[Runtime]:
     """All runtimes that there are, whether they can be used here or not, best first."""
     ordinary, extra = runtimes()
     return [*accelerated(), *ordinary, *extra]
+
+
+def suits(info: EngineInfo, size: int, runtime: Runtime) -> bool:
+    """Whether an engine has what a runtime draws with, for pictures of that size."""
+    return not takes_int8(runtime) or info.has_int8(size)
 
 
 def bench_text(figures: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -92,6 +91,17 @@ def test_remembers(clock: Clock, memory: Path) -> None:
     assert not slow.open
 
 
+def test_remembers_without_one_that_is_optional(clock: Clock, memory: Path) -> None:
+    for _ in range(2):
+        picky, fast = Fake("picky", clock, 1, broken=True), Fake("fast", clock, 4)
+        choosing = chooser(memory, picky, fast, Fake("slow", clock, 9))
+        choosing.optional = ["picky"]
+        choice = choosing.choose()
+        assert choice.runtime == "fast"
+    assert "measured earlier" in choice.reason
+    assert choice.warnings == ()  # said once, at the first use
+
+
 def test_another_key_measures_again(clock: Clock, memory: Path) -> None:
     remember(memory, "another engine", {"slow": 1.0, "fast": 2.0})
     assert chooser(memory, Fake("slow", clock, 9), Fake("fast", clock, 4)).choose().runtime == "fast"
@@ -106,15 +116,15 @@ def test_another_key_measures_again(clock: Clock, memory: Path) -> None:
         "[" * 100_000,
         "[]",
         "null",
-        '{"version": 1}',
-        '{"version": 2, "choices": {"key": {"slow": 1.0}}}',
-        '{"version": 1, "choices": {"key": "slow"}}',
-        '{"version": 1, "choices": {"key": {"slow": "1"}}}',
-        '{"version": 1, "choices": {"key": {"slow": -1}}}',
-        '{"version": 1, "choices": {"key": {"slow": NaN}}}',
-        '{"version": 1, "choices": {"key": {"slow": true}}}',
-        '{"version": 1, "choices": {"key": {"gone": 1.0}}}',
-        '{"version": 1, "choices": {"key": {"slow": 1.0}}}' + " " * 300_000,
+        '{"version": 2}',
+        '{"version": 1, "choices": {"key": {"slow": 1.0}}}',
+        '{"version": 2, "choices": {"key": "slow"}}',
+        '{"version": 2, "choices": {"key": {"slow": "1"}}}',
+        '{"version": 2, "choices": {"key": {"slow": -1}}}',
+        '{"version": 2, "choices": {"key": {"slow": NaN}}}',
+        '{"version": 2, "choices": {"key": {"slow": true}}}',
+        '{"version": 2, "choices": {"key": {"gone": 1.0}}}',
+        '{"version": 2, "choices": {"key": {"slow": 1.0}}}' + " " * 300_000,
         "\udcff\udcfe",
     ],
     ids=range(15),
@@ -213,14 +223,31 @@ def test_slow_machine_measures_less(clock: Clock, memory: Path) -> None:
     assert MIN_ROUNDS <= a.trials <= 2 * MIN_ROUNDS
 
 
-def test_median_forgives_one_hiccup(clock: Clock, memory: Path) -> None:
-    class Hiccup(Fake):
+def test_cpu_time_is_compared_where_it_is_told(clock: Clock, memory: Path) -> None:
+    spent = Clock()
+
+    class Interrupted(Fake):
         def trial(self) -> None:
             super().trial()
-            self.clock.now += 0.5 if self.trials == 8 else 0.0
+            self.clock.now += 0.05
+            spent.now += self.ms / 1e3
 
-    measured: Mapping[str, float] = chooser(memory, Hiccup("a", clock, 1), Fake("b", clock, 2)).choose().measured_ms
-    assert measured == {"a": 1.0, "b": 2.0}
+    choosing = chooser(memory, Interrupted("a", clock, 3), Interrupted("b", clock, 2))
+    choosing.cost = spent
+    choice = choosing.choose()
+    assert choice.measured_ms == {"a": 3.0, "b": 2.0}
+    assert "b 1.0 on the CPU" in choice.reason
+    assert "2.0 ms of CPU time a picture against a 3.0 ms, measured now" in choice.reason
+
+
+def test_a_busy_machine_is_forgiven(clock: Clock, memory: Path) -> None:
+    class Interrupted(Fake):
+        def trial(self) -> None:
+            super().trial()
+            self.clock.now += 0.0 if self.trials % 5 == 0 else 0.05
+
+    choice = chooser(memory, Interrupted("a", clock, 1), Fake("b", clock, 2)).choose()
+    assert choice.measured_ms == {"a": 1.0, "b": 2.0}
 
 
 def with_gpu(memory: Path, first: list[Fake], *runtimes: Fake, unready: tuple[Fake, ...] = ()) -> Chooser[Fake]:

@@ -10,10 +10,14 @@ import numpy as np
 import onnx
 import pytest
 
-from telepresence.errors import EngineError
+from telepresence.errors import EngineError, RuntimeLostError
 from telepresence.face.motion import to_square
 from telepresence.runtime import engine as engine_module
+from telepresence.runtime import golden, machine
+from telepresence.runtime import openvino as openvino_module
+from telepresence.runtime.contract import Session
 from telepresence.runtime.engine import Engine, open_engine
+from telepresence.runtime.graphs import Graphs
 from telepresence.runtime.onnxruntime import OnnxRuntime
 from telepresence.runtime.openvino import OpenVino
 from tests.runtime import tiny
@@ -145,6 +149,130 @@ def test_first_use_measures_and_the_next_remembers(engine_folder: Path, cache: P
         assert second.runtime_name == first.runtime_name
 
 
+@pytest.fixture
+def with_int8(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An engine with a graph in 8 bits, on a CPU that has instructions for it."""
+    monkeypatch.setattr(openvino_module, "int8_instructions", lambda: True)
+    tiny.add_int8(engine_folder)
+    return engine_folder
+
+
+def dimmed(by: float) -> onnx.ModelProto:
+    """The tiny engine's graph with pictures of a share less light."""
+    model = tiny.render_model()
+    full = next(tensor for tensor in model.graph.initializer if tensor.name == "full")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(255 * (1 - by)), "less"))
+    assert onnx.numpy_helper.to_array(full) == 255
+    for node in model.graph.node:
+        if node.op_type == "Mul" and "full" in node.input and node.output[0] == "front":
+            node.input[:] = ["less" if name == "full" else name for name in node.input]
+    return model
+
+
+def test_8_bits_are_measured_beside_the_others_and_can_be_asked_for(with_int8: Path) -> None:
+    with open_engine(with_int8, tiny.SIZE, threads=1) as engine:
+        assert set(engine.measured_ms) == {"openvino-int8", "openvino", "onnxruntime"}
+    with open_engine(with_int8, tiny.SIZE, threads=1) as engine:
+        assert "measured earlier" in engine.reason
+    for name in ("openvino-int8", "openvino"):
+        with open_engine(with_int8, tiny.SIZE, runtime=name) as engine:
+            assert engine.runtime_name == name
+            prepared = engine.prepare(make_avatar())
+            assert engine.render(prepared, KEYPOINTS).shape == (64, 64, 4)
+
+
+def test_a_cpu_that_gains_nothing_by_8_bits_is_not_asked(with_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_module, "int8_instructions", lambda: False)
+    with open_engine(with_int8, tiny.SIZE, threads=1) as engine:
+        assert set(engine.measured_ms) == {"openvino", "onnxruntime"}
+        assert engine.warnings == ()
+    with open_engine(with_int8, tiny.SIZE, runtime="openvino-int8") as engine:
+        assert engine.runtime_name != "openvino-int8"
+        assert "VNNI" in engine.warnings[0]
+
+
+def test_pictures_in_8_bits_that_differ_are_not_shown(with_int8: Path) -> None:
+    tiny.add_int8(with_int8, dimmed(0.002))
+    with open_engine(with_int8, tiny.SIZE, runtime="openvino-int8") as engine:
+        assert engine.runtime_name == "openvino-int8"  # a rounding error, no more
+    tiny.add_int8(with_int8, dimmed(0.1))
+    with open_engine(with_int8, tiny.SIZE, runtime="openvino-int8") as engine:
+        assert engine.runtime_name != "openvino-int8"
+        assert "too far from those in float32 on this CPU" in engine.warnings[0]
+
+
+def test_pictures_in_8_bits_are_looked_at_once(with_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    check = golden.check
+
+    def noted(graphs: Graphs, path: Path) -> golden.Difference:
+        looked.append(graphs.runtime.name)
+        return check(graphs, path)
+
+    monkeypatch.setattr(golden, "check", noted)
+    for _ in range(2):
+        open_engine(with_int8, tiny.SIZE, threads=1).close()
+    assert looked == ["openvino-int8"]
+    model = tiny.render_model()
+    model.doc_string = "another graph in 8 bits"
+    tiny.add_int8(with_int8, model)
+    open_engine(with_int8, tiny.SIZE, threads=1).close()
+    assert looked == ["openvino-int8"] * 2
+
+
+def test_an_engine_without_8_bits(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_module, "int8_instructions", lambda: True)
+    with open_engine(engine_folder, tiny.SIZE, runtime="openvino-int8") as engine:
+        assert engine.runtime_name in ("openvino", "onnxruntime")
+        assert "has no int8 graph" in engine.warnings[0]
+
+
+def test_when_8_bits_fail_float32_goes_on(with_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_engine(with_int8, tiny.SIZE, runtime="openvino-int8") as engine:
+        prepared = engine.prepare(make_avatar())
+        before = engine.render(prepared, KEYPOINTS).copy()
+        graphs = engine._graphs.current
+
+        def fail(tensors: object, keypoints: object) -> None:
+            raise RuntimeLostError("lost")
+
+        monkeypatch.setattr(graphs, "render", fail)
+        after = engine.render(prepared, KEYPOINTS)
+        assert np.abs(after.astype(int) - before).max() <= 1
+        assert engine.runtime_name in ("onnxruntime", "openvino")
+
+
+@pytest.mark.parametrize("runtime", [None, "openvino"])
+@pytest.mark.parametrize(
+    ("cores", "enough_ms", "environment", "threads"),
+    [(2, 1e6, "", 1), (2, 0.0, "", 2), (1, 0.0, "", 1), (4, 1e6, "", 3), (2, 1e6, "2", 2), (8, 1e6, "1", 1)],
+)
+def test_one_thread_on_two_cores_if_it_is_quick_enough(
+    engine_folder: Path, monkeypatch: pytest.MonkeyPatch, runtime: str | None, cores: int, enough_ms: float,
+    environment: str, threads: int,
+) -> None:  # fmt: skip
+    used: list[int] = []
+    load = OpenVino.load
+
+    def noted(self: OpenVino, path: Path, *, threads: int | None = None) -> Session:
+        used.append(threads or 0)
+        return load(self, path, threads=1)
+
+    monkeypatch.setattr(OpenVino, "load", noted)
+    monkeypatch.setattr(engine_module, "cores", lambda: cores)
+    monkeypatch.setattr(machine, "cores", lambda: cores)
+    monkeypatch.setattr(engine_module, "ENOUGH_MS", enough_ms)
+    monkeypatch.setenv(machine.THREADS, environment)
+    for again in (False, True):
+        used.clear()
+        with open_engine(engine_folder, tiny.SIZE, runtime=runtime) as engine:
+            assert engine.render(engine.prepare(make_avatar()), KEYPOINTS).shape == (64, 64, 4)
+            if engine.runtime_name == "openvino":
+                assert used[-1] == threads
+        if again and runtime is None and enough_ms == 0 and cores == 2:
+            assert 1 not in used  # that it is too slow is remembered
+
+
 def test_unavailable_runtime_is_said_in_the_reason(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OpenVino, "available", missing)
     with open_engine(engine_folder, tiny.SIZE, runtime="openvino") as engine:
@@ -223,4 +351,4 @@ def test_runtime_names_are_distinct() -> None:
     ordinary, extra = engine_module.runtimes()
     names = [runtime.name for runtime in (*ordinary, *extra)]
     names += [runtime.name for runtime in engine_module.accelerated()]
-    assert sorted(names) == ["onnxruntime", "openvino", "tensorrt", "torch", "torch-cpu"]
+    assert sorted(names) == ["onnxruntime", "openvino", "openvino-int8", "tensorrt", "torch", "torch-cpu"]

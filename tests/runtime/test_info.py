@@ -67,6 +67,33 @@ def test_hash_mismatch(engine_folder: Path) -> None:
         read_info(engine_folder).graph("render", tiny.SIZE)
 
 
+def test_a_graph_in_8_bits_is_another_way_to_compute_the_same_engine(engine_folder: Path) -> None:
+    before = read_info(engine_folder)
+    assert not before.has_int8(tiny.SIZE)
+    with pytest.raises(EngineError, match="'tiny' has no int8 graph for pictures of size 64"):
+        before.graph("render", tiny.SIZE, int8=True)
+    tiny.add_int8(engine_folder)
+    after = read_info(engine_folder)
+    assert (after.digest, after.tuning) == (before.digest, before.tuning)  # or everybody's fine-tuning would be lost
+    assert after.has_int8(tiny.SIZE)
+    assert after.graph("render", tiny.SIZE, int8=True).name == "render-64.int8.onnx"
+    assert after.graph("encode", tiny.SIZE, int8=True).name == "encode-64.onnx"
+    assert after.graph("render", tiny.SIZE).name == "render-64.onnx"
+    assert engine_folder / "render-64.int8.onnx" in after.paths
+    path = engine_folder / "render-64.int8.onnx"
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(EngineError, match=r"render-64.int8.onnx is damaged or was changed"):
+        after.graph("render", tiny.SIZE, int8=True)
+
+
+@pytest.mark.parametrize("line", ['"../up.onnx" = "' + "0" * 64 + '"', '"render-64.int8.onnx" = "short"'])
+def test_wrong_table_of_graphs_in_8_bits(engine_folder: Path, line: str) -> None:
+    path = engine_folder / "engine.toml"
+    path.write_text(f"{path.read_text()}\n[int8]\n{line}\n")
+    with pytest.raises(EngineError, match="int8 must be a table of file names"):
+        read_info(engine_folder)
+
+
 def test_missing_graph(engine_folder: Path) -> None:
     (engine_folder / f"encode-{tiny.SIZE}.onnx").unlink()
     with pytest.raises(EngineError, match=f"lacks encode-{tiny.SIZE}.onnx .*reinstall"):

@@ -7,7 +7,7 @@ import pytest
 
 from telepresence.errors import EngineError, InputError
 from telepresence.runtime import bench as bench_module
-from telepresence.runtime import info
+from telepresence.runtime import info, openvino
 from telepresence.runtime.bench import bench
 from telepresence.runtime.contract import Progress
 from telepresence.runtime.graphs import Graphs
@@ -36,6 +36,8 @@ def test_lists_engines_and_runtimes(shipped: Path, monkeypatch: pytest.MonkeyPat
     assert table["tiny"] == "1        sizes 64; 3 reference(s); Apache-2.0"
     assert table["torn"].startswith("damaged: ")
     assert table["onnxruntime"] == "not installed; pip install onnxruntime"
+    in_8_bits = table["openvino-int8"]
+    assert in_8_bits.endswith("; of engines that have graphs in 8 bits") or "VNNI" in in_8_bits
     assert table["torch-cpu"].endswith("only with --runtime") or "not installed" in table["torch-cpu"]
 
 
@@ -45,7 +47,7 @@ def test_lists_nothing(shipped: Path) -> None:
 
 def test_bench(engine_folder: Path, tmp_path: Path) -> None:
     figures = bench([engine_folder], threads=[1], pictures=3)
-    names = [runtime.name for runtime in every_runtime() if runtime.name != "torch-cpu"]
+    names = [runtime.name for runtime in every_runtime() if runtime.name not in ("torch-cpu", "openvino-int8")]
     assert [row["runtime"] for row in figures["rows"]] == names
     for row in figures["rows"]:
         assert (row["engine"], row["size"], row["threads"]) == ("tiny", tiny.SIZE, 1)
@@ -62,6 +64,16 @@ def test_bench(engine_folder: Path, tmp_path: Path) -> None:
     write_bench(figures, tmp_path / "bench.json")
     assert json.loads((tmp_path / "bench.json").read_text()) == figures
     assert len(bench_text(figures).splitlines()) == 3 + len(figures["rows"])
+
+
+def test_bench_of_8_bits(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "int8_instructions", lambda: True)
+    (row,) = bench([engine_folder], threads=[1], pictures=1, only=["openvino-int8"])["rows"]
+    assert row["error"] == "engine 'tiny' has no int8 graph for pictures of size 64"
+    tiny.add_int8(engine_folder)
+    rows = bench([engine_folder], threads=[1], pictures=1)["rows"]
+    (row,) = [row for row in rows if row["runtime"] == "openvino-int8"]
+    assert row["render_ms_median"] > 0
 
 
 def test_bench_of_several_in_one_call(engine_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,3 +72,27 @@ def test_runtimes_agree_on_the_sample(info: EngineInfo) -> None:
     difference = golden.compare(pictures[0], pictures[1])
     assert difference.fits, difference
     assert np.abs(np.diff(pictures[0].astype(int), axis=0)).mean() > 0.1  # they show a person who moves
+
+
+@each_size
+def test_8_bits_show_the_same_person(info: EngineInfo, size: int) -> None:
+    runtime = OpenVino(int8=True)
+    why_not = runtime.available() or (None if info.has_int8(size) else "this engine has none")
+    if why_not is not None:
+        pytest.skip(why_not)
+    avatar = sample_avatar()
+    moved = [keypoints(packet.motion, avatar.neutral) for packet in sample_motion()[::80]][:5]
+    pictures = []
+    for name in ("openvino", "openvino-int8"):
+        with open_engine(info.name, size, runtime=name, threads=1) as engine:
+            assert engine.runtime_name == name, engine.warnings
+            prepared = engine.prepare(avatar)
+            pictures.append(np.stack([engine.render(prepared, points).copy() for points in moved]))
+    difference = golden.compare(pictures[1], pictures[0])
+    assert difference.psnr >= 45
+    assert difference.mean <= 0.6
+
+
+def test_the_default_engine_has_8_bits_in_all_sizes() -> None:
+    (info,) = [info for info in ENGINES if info.name == DEFAULT_ENGINE]
+    assert all(info.has_int8(size) for size in info.sizes)

@@ -112,6 +112,21 @@ def write_engine(folder: Path, *, size: int = SIZE, references: int = REFERENCES
     return write_toml(folder, size=size, references=references, **fields)
 
 
+def add_int8(folder: Path, model: onnx.ModelProto | None = None, *, size: int = SIZE) -> None:
+    """Give an engine a graph in 8 bits, with golden vectors of the one in float32; without `model` it is the same."""
+    from telepresence.runtime import golden
+    from telepresence.runtime.graphs import Graphs
+    from telepresence.runtime.info import read_info
+    from telepresence.runtime.onnxruntime import OnnxRuntime
+
+    given = golden.inputs(size, REFERENCES)
+    graphs = Graphs(read_info(folder), size, OnnxRuntime(), 1)
+    golden.save(folder / f"golden-{size}.npz", given, golden.draw(graphs, given))
+    graphs.close()
+    onnx.save(model or render_model(size), str(folder / f"render-{size}.int8.onnx"))
+    write_toml(folder, size=size)
+
+
 def write_toml(folder: Path, *, size: int = SIZE, references: int = REFERENCES, **fields: object) -> Path:
     """Describe the graphs that lie in `folder` as they are now."""
     head: dict[str, object] = {
@@ -124,9 +139,13 @@ def write_toml(folder: Path, *, size: int = SIZE, references: int = REFERENCES, 
         "licence": '"Apache-2.0"',
     } | fields
     lines = [f"{key} = {value}" for key, value in head.items() if value is not None]
-    lines.append("[files]")
-    for path in sorted(folder.glob("*.onnx")):
-        lines.append(f'"{path.name}" = "{hashlib.sha256(path.read_bytes()).hexdigest()}"')
+    graphs = sorted(folder.glob("*.onnx"))
+    for table in ("files", "int8"):
+        listed = [path for path in graphs if path.name.endswith(".int8.onnx") == (table == "int8")]
+        if listed:
+            lines.append(f"[{table}]" if table == "files" else f"\n[{table}]")
+        for path in listed:
+            lines.append(f'"{path.name}" = "{hashlib.sha256(path.read_bytes()).hexdigest()}"')
     (folder / "engine.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
 
