@@ -33,6 +33,8 @@ class Picture:
     """(S, S, 3) uint8 RGB, composed over the avatar's background; yours to keep and to change."""
     capture_us: int | None
     """When the motion was captured, microseconds by this machine's monotonic clock; None at rest or not known yet."""
+    label: str
+    """What people are to be told of it: `avatar`, `photo avatar` or `sample avatar`; drawn already if `labelled`."""
 
 
 class Receiver:
@@ -129,8 +131,9 @@ class Receiver:
 
         rgb: NDArray[Any] = cv2.cvtColor(rendered.i420, cv2.COLOR_YUV2RGB_I420)
         if self._labelled:
-            label("avatar", rgb.shape[0]).draw(rgb)
-        return Picture(rendered.participant, self._name(rendered.participant), rgb, rendered.capture_us)
+            label(rendered.label, rgb.shape[0]).draw(rgb)
+        name = self._name(rendered.participant)
+        return Picture(rendered.participant, name, rgb, rendered.capture_us, rendered.label)
 
     def _name(self, participant: str) -> str:
         return self._edge.room.name(participant) if self._edge else ""

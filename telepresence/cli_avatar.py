@@ -84,6 +84,70 @@ def avatar_export_key(file: Path) -> None:
     click.echo(f"{file}: a copy of your key; keep it safe, for who has it can be shown as you. To use it: {key_path()}")
 
 
+@avatar.command("delete")
+@_FILES
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def avatar_delete(files: tuple[Path, ...], yes: bool) -> None:
+    """Delete avatars of yours. Whoever you meet in a call from now on is asked to delete their copies.
+
+    A call that is going on with one of them shows nothing of you from then on.
+    """
+    from telepresence.avatar.deletion import delete
+    from telepresence.avatar.file import load_bytes
+    from telepresence.avatar.sections import digest
+    from telepresence.rtc.cache import AvatarCache
+
+    hashes = [digest(load_bytes(path)) for path in files]  # says which is not there before any is gone
+    if not yes:
+        click.confirm(f"delete {', '.join(map(str, files))} for good?", abort=True)
+    for path, sha256 in zip(files, hashes, strict=True):
+        tombstone = delete(path)
+        AvatarCache().forget(sha256)
+        asked = "who has a copy is asked to delete it when you meet them in a call again"
+        unasked = "it is not signed with your key, so others cannot be asked to delete their copies"
+        click.echo(f"{path}: deleted; {asked if tombstone else unasked}")
+
+
+@avatar.command("cached")
+def avatar_cached() -> None:
+    """List the copies of others' avatars on this machine, and when they go if they are not used."""
+    import time
+
+    from telepresence.avatar.owner import fingerprint
+    from telepresence.rtc.cache import KEPT_S, AvatarCache
+
+    copies = AvatarCache().copies()
+    for copy in copies:
+        found = copy.ownership()
+        left_days = max(0.0, copy.used_s + KEPT_S - time.time()) / 86400
+        whose = fingerprint(found.owner) if found and found.owner else "nobody's"
+        click.echo(
+            f"{copy.sha256[:12]}  {copy.size / 1024:6.0f} KiB  {found.label if found else 'unusable'}, "
+            f"{whose}, {left_days:.1f} days left"
+        )
+    if not copies:
+        click.echo("no copies of others' avatars are here")
+
+
+@avatar.command("forget")
+@click.argument("which", nargs=-1, metavar="[HASH]...")
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+def avatar_forget(which: tuple[str, ...], everything: bool) -> None:
+    """Delete copies of others' avatars on this machine; HASH as `avatar cached` lists it, or its beginning."""
+    from telepresence.rtc.cache import AvatarCache
+
+    if bool(which) == everything:
+        raise InputError("say which: a HASH of telepresence avatar cached, or --all")
+    cache = AvatarCache()
+    hashes = [copy.sha256 for copy in cache.copies()]
+    for one in which:
+        if len(one) < 4 or not any(sha256.startswith(one.lower()) for sha256 in hashes):
+            raise InputError(f"{one}: no copy's hash begins so (4 digits at least); see: telepresence avatar cached")
+    chosen = [one for one in hashes if everything or any(one.startswith(start.lower()) for start in which)]
+    gone = sum(cache.forget(one) for one in chosen)
+    click.echo(f"{gone} deleted" + (f", {len(chosen) - gone} could not be" if gone < len(chosen) else ""))
+
+
 @click.group()
 def recording() -> None:
     """Where recordings come from, and what a crash left of one: docs/recording.md."""

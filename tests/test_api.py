@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
+
 from telepresence.api import Receiver
+from telepresence.sinks.label import label
 from tests.rtc.call import edge, hub
 
 
@@ -17,5 +20,13 @@ def test_pictures_of_a_sample_edge_arrive() -> None:
                     if seen == 3:
                         break
             assert picture.name == "Eileen"
+            assert picture.label == "sample avatar"
+            patch = label("sample avatar", 256)
+            height, width = patch.keep.shape[:2]
+            bare = np.zeros((256, 256, 3), np.uint8)
+            patch.draw(bare)
+            there = bare[patch.top : patch.top + height, patch.left : patch.left + width] > 200
+            drawn = picture.rgb[patch.top : patch.top + height, patch.left : patch.left + width]
+            assert (drawn[there] > 200).mean() > 0.9
 
     asyncio.run(asyncio.wait_for(run(), 60))

@@ -44,7 +44,7 @@ def flaw(picture: Picture, landmarks: Floats) -> str | None:
         or _turned(picture, landmarks)
         or _badly_lit(face)
         or _blurred(picture, face, landmarks)
-        or _covered_eyes(picture, landmarks)
+        or covered_eyes(picture, landmarks)
         or _covered_mouth(picture, landmarks)
     )
 
@@ -123,8 +123,11 @@ def _blurred(picture: Picture, face: Picture, landmarks: Floats) -> str | None:
     )
 
 
-def _covered_eyes(picture: Picture, landmarks: Floats) -> str | None:
-    """Both eyes with their surroundings much darker than the cheeks: sunglasses. A shadow spares the lower rim."""
+def covered_eyes(picture: Picture, landmarks: Floats) -> str | None:
+    """The flaw of eyes that are, with what is around them, much darker than the cheeks: sunglasses; None of others.
+
+    A shadow spares the lower rim.
+    """
     import cv2
 
     luma = picture.mean(-1)

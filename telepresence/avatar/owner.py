@@ -6,40 +6,67 @@ The signature is Ed25519 (RFC 8032) over the rows of the file's table, and so ov
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from telepresence.avatar.file import load_bytes, pack, write
 from telepresence.avatar.model import MADE, Avatar
+from telepresence.avatar.owner_key import (
+    create,
+    data_folder,
+    export_key,
+    fingerprint,
+    key_path,
+    load_key,
+    own_key,
+    public_bytes,
+)
 from telepresence.avatar.sections import (
     FIRST_SECTIONS,
     Section,
+    digest,
     read_content,
     read_sections,
     read_table,
     write_sections,
 )
-from telepresence.errors import AvatarError, InputError
+from telepresence.errors import AvatarError
+
+__all__ = [
+    "Enrolled",
+    "Ownership",
+    "create",
+    "data_folder",
+    "export_key",
+    "fingerprint",
+    "key_path",
+    "load_key",
+    "own_key",
+    "public_bytes",
+    "save_enrolled",
+    "save_signed",
+    "sign",
+    "sign_file",
+    "verify",
+]
 
 KEY_BYTES: Final = 32  # a public Ed25519 key
 SIGNATURE_BYTES: Final = 64
-MAX_KEY_FILE_BYTES: Final = 4096
 _DOMAIN: Final = b"telepresence avatar 1\0"  # nothing else that the key signs begins so
 _SIGN_AGAIN: Final = "if it is yours, sign it: telepresence avatar sign FILE"
+SAMPLES: Final = frozenset(
+    {
+        "32665900e63be9a71e0621c0ee194749010780163a7696ce9f022cdc068b29c6",
+        "45e4799ab8485af9f7994287e6d3e9b2bbbb13f97db5d11bc7d34f629629141e",
+    }
+)
+"""SHA-256 of header and table of every sample that was ever shipped, newest first: free for all without a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +78,7 @@ class Ownership:
     made: str | None
     """One of `MADE`; None if the file does not say, or nobody signed what it says."""
     free_for_all: bool
+    """Anybody may be shown as it. Either its owner has signed that, or it is a sample."""
 
     @property
     def label(self) -> str:
@@ -58,107 +86,6 @@ class Ownership:
         if self.free_for_all:
             return "sample avatar"
         return "avatar" if self.made == "live" else "photo avatar"
-
-
-def data_folder() -> Path:
-    """Where telepresence keeps what cannot be made anew: $XDG_DATA_HOME/telepresence. May not exist yet."""
-    base = os.environ.get("XDG_DATA_HOME")
-    return Path(base if base else Path.home() / ".local" / "share") / "telepresence"
-
-
-def key_path() -> Path:
-    """The owner's private key on this machine."""
-    return data_folder() / "owner.key"
-
-
-def load_key(path: Path | None = None) -> Ed25519PrivateKey | None:
-    """The owner's key; None if there is none yet.
-
-    Raises:
-        InputError: the file is damaged, or cannot be read. It stays as it is: only its owner knows of a copy.
-    """
-    path = path or key_path()
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_KEY_FILE_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"{path}: your key cannot be read ({error.strerror}); make it readable for you") from error
-    try:
-        key = load_pem_private_key(data, None)
-    except (ValueError, TypeError) as error:  # TypeError: it has a passphrase
-        raise _damaged(path) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _damaged(path)
-    return key
-
-
-def _damaged(path: Path) -> InputError:
-    return InputError(
-        f"{path}: your key is damaged, or not an Ed25519 key in PEM form. Put your copy of it there; without one, move "
-        "the file away: the next enrolment makes a new key, and avatars signed with the old one have to be signed again"
-    )
-
-
-def own_key(path: Path | None = None) -> Ed25519PrivateKey:
-    """The owner's key, made now if there is none yet: never overwritten, readable for its owner only.
-
-    Raises:
-        InputError: damaged, or the folder cannot be written.
-    """
-    path = path or key_path()
-    found = load_key(path)
-    if found is not None:
-        return found
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        create(path, pem)
-    except OSError as error:
-        raise InputError(
-            f"{path}: your key cannot be kept there ({error.strerror}); make room, or set XDG_DATA_HOME"
-        ) from error
-    kept = load_key(path)  # another process may have been first
-    if kept is None:
-        raise InputError(f"{path}: your key has vanished while it was made; try again")
-    return kept
-
-
-def create(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet, whole or not at all; whoever was first wins."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        os.unlink(name)
-
-
-def export_key(out: Path, path: Path | None = None) -> None:
-    """Copy the key to `out`, which must not be there yet, readable for its owner only.
-
-    Raises:
-        InputError: there is no key, it is damaged, or `out` cannot be written.
-    """
-    key = load_key(path)
-    if key is None:
-        raise InputError("there is no key yet; signing makes one: telepresence avatar sign FILE")
-    if out.exists():
-        raise InputError(f"{out}: is there already, and may be another key; choose another name")
-    try:
-        create(out, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another place") from error
-
-
-def public_bytes(key: Ed25519PrivateKey) -> bytes:
-    """The public key, 32 bytes: the section `owner`."""
-    return key.public_key().public_bytes_raw()
 
 
 def sign(data: bytes, key: Ed25519PrivateKey, made: str | None = None) -> bytes:
@@ -221,6 +148,8 @@ def verify(data: bytes) -> Ownership | None:
     if "owner" not in rows:
         if not free:
             raise AvatarError(f"the avatar is not signed, so nobody can tell whose it is; {_SIGN_AGAIN}")
+        if hashlib.sha256(data[: table[0].start]).hexdigest() not in SAMPLES:  # anybody can write that into a copy
+            raise AvatarError(f"the avatar says that it is free for all, but nobody signed that; {_SIGN_AGAIN}")
         return Ownership(None, None, free)
     owner = read_content(data, rows["owner"])
     _check(owner, read_content(data, rows["signature"]), _signed_bytes(table))
@@ -246,6 +175,41 @@ def _check(owner: bytes, signature: bytes, signed: bytes) -> None:
         Ed25519PublicKey.from_public_bytes(owner).verify(signature, signed)
     except (InvalidSignature, ValueError) as error:
         raise AvatarError(wrong) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """An avatar that was written."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    label: str
+    """What everybody will be shown on its pictures."""
+    fingerprint: str
+    """Of its owner's key, for people to compare."""
+
+
+def save_enrolled(
+    avatar: Avatar, path: Path, enrolled: Literal["live", "photos", "video"], key: Ed25519PrivateKey | None = None
+) -> Enrolled:
+    """Write an avatar that was just enrolled, signed; again, with the same `enrolled`, after fine-tuning.
+
+    Args:
+        avatar: whatever it says of how it was made is replaced.
+        path: of the file.
+        enrolled: `live` only if this process itself saw a camera's pictures follow poses in an order that it drew at
+            random: then pictures of it are labelled `avatar`, else `photo avatar`.
+        key: the owner's; None: the one of this machine, made now if there is none.
+
+    Raises:
+        AvatarError: it does not fit, belongs to another key, or cannot be written.
+        InputError: the key is damaged or cannot be kept.
+    """
+    key = key or own_key()
+    data = sign(pack(avatar), key, enrolled)
+    label = Ownership(public_bytes(key), enrolled, avatar.free_for_all).label
+    return Enrolled(write(data, path), digest(data), label, fingerprint(public_bytes(key)))
 
 
 def save_signed(avatar: Avatar, path: Path, key: Ed25519PrivateKey | None = None, made: str | None = None) -> int:
@@ -274,9 +238,3 @@ def sign_file(path: Path, key: Ed25519PrivateKey | None = None) -> int:
         verify(data)  # a wrong signature is not made right: what was changed, the owner did not see
     made = None if signed_before and meta.get("made") in MADE else "photos"
     return write(sign(data, key or own_key(), made), path)
-
-
-def fingerprint(owner: bytes) -> str:
-    """A public key for people to compare: 8 groups of 4 hexadecimal digits, the first half of the key."""
-    text = owner.hex()[:32]
-    return " ".join(text[i : i + 4] for i in range(0, 32, 4))

@@ -21,6 +21,7 @@ MAX_META_BYTES: Final = 4096
 MAX_REFERENCE_BYTES: Final = 240_000  # each of the later ones
 MAX_OWNER_BYTES: Final = 1024
 MAX_SIGNATURE_BYTES: Final = 4096
+SIGNING_BYTES: Final = 512  # to be left free by whoever adds to a file that is to be signed: two rows, key, signature
 
 FIRST_SECTIONS: Final = ("meta", "neutral", "reference/0", "background")
 

@@ -12,6 +12,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
+from starlette.routing import BaseRoute
+
 from telepresence.edge.config import EdgeConfig
 from telepresence.edge.drawing import Drawing
 from telepresence.edge.messages import View
@@ -19,6 +21,8 @@ from telepresence.edge.pageroom import Invitation, PageRoom
 from telepresence.edge.pages import Pages
 from telepresence.edge.shedding import Shedding
 from telepresence.edge.status import Status
+from telepresence.enrolment.own import own_avatar
+from telepresence.enrolment.server import Enrolment
 from telepresence.hub.client import HubClient, parse_join_url
 from telepresence.rtc import patches, session, trace
 from telepresence.rtc.figures import Figures
@@ -33,13 +37,13 @@ from telepresence.rtc.room import Room
 from telepresence.rtc.sender import Sender
 from telepresence.rtc.sound import EdgeSound
 from telepresence.rtc.viewers import Viewers
-from telepresence.sinks.headset.port import headset_port
 from telepresence.wire.codec import SCHEMAS, MotionPacket
 from telepresence.wire.thrift import Rate
 
 __all__ = ["Edge", "EdgeConfig", "run_edge"]
 
 SAMPLE_S: Final = 0.25  # between readings of the byte counters
+TIDY_S: Final = 3600.0  # between looks at how old others' avatars are
 SWITCH_S: Final = 0.001  # Python's own 5 ms would let a busy worker hold up the event loop for a third of a frame
 
 
@@ -91,17 +95,18 @@ class Edge:
         self.page_room: PageRoom
         self.figures: Figures
         self.viewers: Viewers
-        self._own = OwnAvatar(config.avatar, config.camera != "none", say)
+        self._shown = config.camera != "none"  # the others are shown something of us
+        self._own = OwnAvatar(config.avatar or (own_avatar(say) if self._shown else None), self._shown, say)
         self._sender: Sender
         self._status: Status
 
     def _new_drawing(self, file: Path | None) -> Drawing:
-        drawn, port = (self.config.engine, self.config.size, self.config.runtime), headset_port(self.config.sink)
+        drawn, port = (self.config.engine, self.config.size, self.config.runtime), self.config.headset
         if port is None:
-            return Drawing(*drawn, file, self, say)
+            return Drawing(*drawn, file, self, say, self.config.device)
         from telepresence.sinks.headset.drawing import HeadsetDrawing
 
-        return HeadsetDrawing(*drawn, port, self, say, lambda: getattr(self, "room", None))
+        return HeadsetDrawing(*drawn, port, self, say, lambda: getattr(self, "room", None), lambda: self.pages)
 
     async def __aenter__(self) -> Edge:
         try:
@@ -127,7 +132,7 @@ class Edge:
         """
         steps: list[Coroutine[Any, Any, Any]] = [self.page_room.membership.run(), self._sample(), stop.wait()]
         steps += [self._lips.run(), self._sound.run()]
-        steps.append(self._own.watch(self.room.ours, self._on_own_avatar))
+        steps += [self._own.watch(self.room.ours, self._on_own_avatar), self._tidy()]
         tasks = [asyncio.ensure_future(step) for step in steps]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -139,10 +144,14 @@ class Edge:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def wear(self, path: Path) -> None:
+        """Show us as the avatar in this file from now on, and as what it will be; within two seconds."""
+        self._own.wear(path)
+
     def announce(self) -> None:
         """Say that everything is up, to people and, if asked, to a program."""
         say("in the room")
-        if self.config.sink == "browser" or self._sender.kind == "browser":
+        if self.config.shows or self._sender.kind == "browser":
             say(f"page: {self.page.url}/")
         if self.config.json_ready:
             print(json.dumps({"page": self.page.url, "token": self.page.token}), flush=True)
@@ -183,7 +192,7 @@ class Edge:
 
     def _open_room(self) -> None:
         """Let the page see the room."""
-        size = self._drawing.engine.size if self._drawing and self.config.sink == "browser" else None
+        size = self._drawing.engine.size if self._drawing and self.config.shows else None
         invitation = Invitation(self._link.room, self.config.url, self.config.name, size)
         camera = None if self._sender.kind == "browser" else self._sender.active
         self.page_room = PageRoom(self.room, self.pages, self._connect, invitation, camera, say)
@@ -197,7 +206,7 @@ class Edge:
 
     def _prepare_page(self) -> None:
         """Take the page's port, but answer nobody yet."""
-        shows, takes = self.config.sink == "browser", self._sender.kind == "browser"
+        shows, takes = self.config.shows, self._sender.kind == "browser"
         patches.set_bitrate(self.config.size)
         self.viewers = Viewers(self._sender.put if takes else None, self._on_camera, self.figures.shown, shows=shows)
         self.page = PageServer(
@@ -207,8 +216,11 @@ class Edge:
             self.stats,
             takes_camera=takes,
             gives_avatar=shows,
+            headset=None if self.config.headset is None else "/headset-link",
+            enrols=self._shown,
             routes=[
                 self.pages.route(),
+                *self._enrolment_routes(),
                 *(self._drawing.routes() if self._drawing else ()),
                 *trace.routes(
                     lambda: self.page.token,
@@ -219,6 +231,16 @@ class Edge:
         )
         self._exit.push_async_callback(self.page.close)
 
+    def _enrolment_routes(self) -> list[BaseRoute]:
+        """By which the page makes the avatar that we are shown as."""
+        if not self._shown:
+            return []
+        access = (lambda: self.page.token), (lambda origin: self.page.admits(origin))
+        drawn_by = self.config.engine, self.config.runtime
+        enrolment = Enrolment(*drawn_by, *access, self.wear, lambda: self.room.ours.avatar, say)
+        self._exit.push_async_callback(enrolment.close)
+        return enrolment.routes()
+
     async def _sample(self) -> None:
         while True:
             self.figures.sample(self.room.peers.values(), now_us())
@@ -226,6 +248,12 @@ class Edge:
             due = self._loop.time() + SAMPLE_S
             await asyncio.sleep(SAMPLE_S)
             self._shedding.measured(self._loop.time() - due)
+
+    async def _tidy(self) -> None:
+        """Others' avatars do not stay longer than they may, however long this process runs."""
+        while True:
+            await asyncio.to_thread(self.room.ours.cache.sweep)
+            await asyncio.sleep(TIDY_S)
 
     # what the pages ask and tell, on the loop
 
@@ -270,9 +298,9 @@ class Edge:
             self._drawing.motion(peer.id, packet, capture_us)
 
     def on_peer_avatar(self, peer: Peer, data: bytes, whole: bool) -> None:
-        """An avatar, or its first reference, has come."""
+        """An avatar, or its first reference, has come and may be shown; or it may not be any more."""
         if self._drawing:
-            self._drawing.avatar(peer.id, data, whole)
+            self._drawing.avatar(peer.id, data, whole, peer.proving.label, peer.proving.unshown)
 
     def on_peer_state(self, peer: Peer) -> None:
         """Say how the connection stands; an avatar whose sender is out of reach comes to rest."""
@@ -312,5 +340,6 @@ class Edge:
         return first
 
     def on_recorded(self, picture: Picture) -> None:
-        """Its age is known now."""
-        self.figures.shown(picture, now_us())
+        """Its age is known now; where pages show it too, theirs counts."""
+        if not self.config.shows:
+            self.figures.shown(picture, now_us())

@@ -41,9 +41,9 @@ class AvatarExchange:
     Args:
         data: our avatar file; None if we show nothing.
         wanted: whether we draw the other's avatar at all.
-        on_avatar: gets their verified avatar file.
-        on_preview: gets the beginning of the file while the rest is on its way. It is not yet verified; empty bytes
-            take it back, when the rest turns out not to come, or not to be what was offered.
+        on_avatar: gets the offered hash and their avatar file, which has it.
+        on_preview: gets the offered hash and the beginning of the file while the rest is on its way. It is not yet
+            known to have that hash; empty bytes take it back, when the rest turns out not to come, or to be another.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class AvatarExchange:
         data: bytes | None,
         wanted: bool,
         cache: AvatarCache,
-        on_avatar: Callable[[bytes], None],
-        on_preview: Callable[[bytes], None],
+        on_avatar: Callable[[str, bytes], None],
+        on_preview: Callable[[str, bytes], None],
     ) -> None:
         self._data = data
         self._wanted = wanted
@@ -71,6 +71,10 @@ class AvatarExchange:
     def change(self, data: bytes | None) -> None:
         """Our avatar is another one; what is under way of the one before goes on."""
         self._data = data
+
+    def forget(self) -> None:
+        """What came is not kept: it is fetched again, from the cache or from them, when it is offered again."""
+        self._have = None
 
     @property
     def receiving(self) -> float | None:
@@ -135,7 +139,7 @@ class AvatarExchange:
         if incoming.complete:
             self._finish(incoming, channels)
         elif any(before < size <= incoming.received for size in PREVIEW_BYTES):
-            self._on_preview(incoming.prefix)
+            self._on_preview(incoming.offer.sha256, incoming.prefix)
             if self._watch is None:
                 self._look_after(STALL_S)
 
@@ -167,13 +171,14 @@ class AvatarExchange:
     def _look(self) -> None:
         """Take back what is shown of an avatar that does not come; should it go on to come, it is shown when whole."""
         self._watch = None
-        if self._incoming is None:
+        incoming = self._incoming
+        if incoming is None:
             return
         left_s = self._heard_s + STALL_S - asyncio.get_running_loop().time()
         if left_s > 0:
             self._look_after(left_s)
         else:
-            self._on_preview(b"")
+            self._on_preview(incoming.offer.sha256, b"")
 
     def _finish(self, incoming: Incoming, channels: Sending) -> None:
         self._incoming = None
@@ -185,7 +190,7 @@ class AvatarExchange:
                 self._incoming = Incoming(incoming.offer)
                 channels.send_control(Want(incoming.offer.sha256, 0))
             else:
-                self._on_preview(b"")
+                self._on_preview(incoming.offer.sha256, b"")
             raise
         asyncio.get_running_loop().run_in_executor(None, self._cache.put, data)
         self._deliver(incoming.offer, data)
@@ -193,4 +198,4 @@ class AvatarExchange:
     def _deliver(self, offer: Offer, data: bytes) -> None:
         self._have = offer.sha256
         self._incoming = None
-        self._on_avatar(data)
+        self._on_avatar(offer.sha256, data)

@@ -153,6 +153,7 @@ def participants(
             "rtt_ms": _rtt_ms(peer),
             "schema": peer.schema,
             "avatar": rounded(peer.exchange.receiving, 2),
+            "label": peer.proving.label,
             "fps": fps(peer.id),
             "size": size(peer.id),
         }

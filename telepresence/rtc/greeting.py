@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from telepresence.rtc.exchange import OFFER_AGAIN_S, AvatarExchange
 from telepresence.rtc.hello import Hello, Presence
 from telepresence.rtc.party import Ours
 from telepresence.rtc.presence import Presenter
+from telepresence.rtc.presence_messages import Forget
 from telepresence.rtc.session import Session
 from telepresence.rtc.transfer import Offer
+
+MAX_WISHES: Final = 8  # avatars of ours that others are asked to delete, on one connection
 
 
 class Greeting:
@@ -32,6 +36,7 @@ class Greeting:
         self._session = session
         self._again: asyncio.TimerHandle | None = None
         self._greeted: Session | None = None  # the one on which our hello is on its way
+        self._wished: set[str] = set()  # on this connection
         self._presenter = Presenter(self._send_presence)
         self.present = self._presenter.change
         """How we want to be shown."""
@@ -46,7 +51,12 @@ class Greeting:
         session.channels.send_control(Hello(tuple(self.ours.schemas), self.offer))
         if self._greeted is not session:
             self._greeted = session
+            self._wished.clear()
             self._presenter.greeted()
+        for one in self.ours.deleted[:MAX_WISHES]:
+            if one.sha256 not in self._wished and len(self._wished) < MAX_WISHES:
+                self._wished.add(one.sha256)
+                session.channels.send_control(Forget(one.sha256, one.signature))
 
     def change(self, ours: Ours) -> None:
         """Offer another avatar of ours: now, as soon as the rules allow, or on the next connection."""

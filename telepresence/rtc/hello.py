@@ -9,6 +9,14 @@ from typing import Any, Final
 
 from telepresence.errors import ProtocolError, SignallingError
 from telepresence.hub.codec import parse_name
+from telepresence.rtc.presence_messages import (
+    Challenge,
+    Forget,
+    Proof,
+    parse_challenge,
+    parse_forget,
+    parse_proof,
+)
 from telepresence.rtc.transfer import MAX_AVATAR_BYTES, Offer, parse_offer
 
 PROTOCOL: Final = 1
@@ -65,7 +73,7 @@ class Presence:
     """From the capture time of its packets to the edge's having the picture, a median; None: not known."""
 
 
-Control = Hello | Want | Refuse | Presence
+Control = Hello | Want | Refuse | Presence | Challenge | Proof | Forget
 
 
 def encode(message: Control) -> bytes:
@@ -78,6 +86,8 @@ def encode(message: Control) -> bytes:
         fields = {"type": "state", **{name: getattr(message, name) for name in message.__slots__}}
         if message.page_ms is None:
             del fields["page_ms"]
+    elif isinstance(message, Challenge | Proof | Forget):
+        fields = message.fields()
     elif isinstance(message, Want):
         fields = {"type": "want", "sha256": message.sha256, "start": message.start}
     else:
@@ -165,6 +175,9 @@ _PARSERS: Final[dict[str, Callable[[dict[str, Any]], Control]]] = {
     "want": _want,
     "refuse": _refuse,
     "state": _presence,
+    "challenge": parse_challenge,
+    "proof": parse_proof,
+    "forget": parse_forget,
 }
 
 

@@ -12,6 +12,7 @@ from telepresence.edge.pages import Pages
 from telepresence.face.mouth import Mouth
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.sender import Sender
+from telepresence.rtc.tracks import Hold
 from telepresence.rtc.viewers import Viewers
 
 TELL_S: Final = 0.1  # between two messages "pictures": half of what the page waits for before it acts
@@ -51,7 +52,7 @@ class Lips:
 
     def release(self) -> None:
         """The page that asked for holds has gone."""
-        self._viewers.hold(None, 0)
+        self._viewers.hold(None, Hold())
 
     def _tell(self, now: int) -> None:
         at = self._viewers.picture_times(now)
@@ -67,7 +68,8 @@ class Lips:
         self._on_page_ms(self._page_ms)
 
     def _on_delay(self, delay: Delay) -> None:
-        self._viewers.hold(delay.place, round(delay.ms * 1000))
+        age_us = None if delay.age_ms is None else round(delay.age_ms * 1000)
+        self._viewers.hold(delay.place, Hold(round(delay.ms * 1000), age_us))
 
     def _on_voice(self, voice: Voice) -> None:
         self._sender.hear(Mouth(*voice.mouth), voice.level)

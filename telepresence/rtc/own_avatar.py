@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
+from telepresence.avatar.deletion import tombstones
 from telepresence.avatar.file import load_bytes, unpack_named
-from telepresence.errors import AvatarError
+from telepresence.avatar.owner import fingerprint, load_key, public_bytes, verify
+from telepresence.errors import AvatarError, InputError
 from telepresence.rtc.peer import Ours
 
 logger = logging.getLogger(__name__)
@@ -56,8 +59,10 @@ class OwnAvatar:
         """The version that the call begins with; blocks.
 
         Raises:
-            AvatarError: the file cannot be used.
+            AvatarError: the file cannot be used, or the others would refuse it.
+            InputError: the owner's key is damaged.
         """
+        ours = replace(ours, deleted=tombstones())
         if self._path is not None:
             self._mark = _mark_of(self._path)  # before it is read: a change from here on is seen
             return _read(self._path, ours)
@@ -69,17 +74,19 @@ class OwnAvatar:
         return Version(_hashed(replace(ours, avatar=sample_avatar_bytes())), None)
 
     async def watch(self, ours: Ours, changed: Callable[[Version], None]) -> None:
-        """Look at the file for ever, if there is one; `changed` gets each new version, on the event loop.
+        """Look at the file for ever, once there is one; `changed` gets each new version, on the event loop.
 
         Args:
             ours: as in the version that `load` has given.
         """
-        path = self._path
-        while path is not None:
+        while True:
             await asyncio.sleep(LOOK_S)
+            path = self._path
+            if path is None:
+                continue
             try:
                 version = await asyncio.to_thread(self._look, path, ours)
-            except AvatarError as error:
+            except InputError as error:  # of the file, or of the key
                 self._complain(str(error))
             except Exception as error:  # whatever is in the file must not end the call
                 logger.exception("an avatar could not be read")
@@ -87,12 +94,19 @@ class OwnAvatar:
             else:
                 if version is not None:
                     ours = version.ours
-                    self._say(f"avatar: {path} changed; the others get the new one")
+                    self._say(
+                        f"avatar: {path} was deleted; the others see nothing of you, and are asked to delete copies"
+                        if ours.avatar is None
+                        else f"avatar: {path} changed; the others get the new one"
+                    )
                     changed(version)
-        await asyncio.Event().wait()
+
+    def wear(self, path: Path) -> None:
+        """Show us as this file from now on, once it is there; call it where `watch` runs."""
+        self._path, self._mark, self._unread, self._problem = path, None, False, ""
 
     def _look(self, path: Path, ours: Ours) -> Version | None:
-        """The next version, once it is there and nobody writes any more. Raises AvatarError, once for each."""
+        """The next version, once it is there and nobody writes any more. Raises InputError, once for each."""
         before, self._mark = self._mark, _mark_of(path)
         if self._mark != before:
             self._unread = True
@@ -100,9 +114,15 @@ class OwnAvatar:
         if not self._unread:
             return None
         self._unread = False
+        deleted = tombstones()
+        if self._mark is None and ours.offer and ours.offer.sha256 in {one.sha256 for one in deleted}:
+            self._problem = ""
+            return Version(
+                _hashed(replace(ours, avatar=None, key=None, deleted=deleted, epoch=_next(ours.epoch))), None
+            )
         if self._mark is None and path.exists():
             raise AvatarError(f"{path}: not a file any more")  # to read a pipe could take for ever
-        version = _read(path, replace(ours, epoch=(ours.epoch + 1) % EPOCHS))
+        version = _read(path, replace(ours, epoch=_next(ours.epoch), deleted=deleted))
         self._problem = ""
         return None if version.ours.avatar == ours.avatar else version
 
@@ -110,6 +130,18 @@ class OwnAvatar:
         if problem != self._problem:
             self._problem = problem
             self._say(f"avatar: {problem}; the others go on seeing the one before")
+
+
+def check_own(path: Path) -> None:
+    """Whether we could be shown as this file.
+
+    Raises:
+        AvatarError: it cannot be used, or the others would refuse it.
+        InputError: the owner's key is damaged.
+    """
+    data = load_bytes(path)
+    unpack_named(data, path)
+    _key_of(data, path)
 
 
 def _mark_of(path: Path) -> _Mark | None:
@@ -121,9 +153,38 @@ def _mark_of(path: Path) -> _Mark | None:
     return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
+def _next(epoch: int) -> int:
+    return (epoch + 1) % EPOCHS
+
+
 def _read(path: Path, ours: Ours) -> Version:
     data = load_bytes(path)
-    return Version(_hashed(replace(ours, avatar=data)), unpack_named(data, path).neutral)
+    neutral = unpack_named(data, path).neutral
+    return Version(_hashed(replace(ours, avatar=data, key=_key_of(data, path))), neutral)
+
+
+def _key_of(data: bytes, path: Path) -> Ed25519PrivateKey | None:
+    """The key that proves that an avatar is ours; None if it is free for all. Nobody would be shown what it refuses.
+
+    Raises:
+        AvatarError: it is not signed, or somebody else's.
+        InputError: our key is damaged.
+    """
+    try:
+        ownership = verify(data)
+    except AvatarError as error:
+        raise AvatarError(f"{path}: {error}".replace("sign FILE", f"sign {path}")) from error
+    if ownership is None or ownership.free_for_all or ownership.owner is None:
+        return None
+    key = load_key()
+    if key is None or public_bytes(key) != ownership.owner:
+        here = "no key" if key is None else f"the key {fingerprint(public_bytes(key))}"
+        raise AvatarError(
+            f"{path}: it is signed with another key ({fingerprint(ownership.owner)}; on this machine is {here}), so "
+            "nobody would be shown it: bring your key here from where you enrolled (telepresence avatar export-key), "
+            "or enrol here"
+        )
+    return key
 
 
 def _hashed(ours: Ours) -> Ours:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import json
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -21,14 +19,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from telepresence.edge.serving import Serving, WithHeaders
 from telepresence.errors import InputError, ProtocolError
 from telepresence.page_headers import PAGE_HEADERS
 from telepresence.resources import shipped
 
 HOST: Final = "127.0.0.1"
 MAX_BODY_BYTES: Final = 64 * 1024  # an offer of a page has 5 to 20 KiB
+MAX_SOCKET_BYTES: Final = 512 * 1024  # a message on a WebSocket: enrolment takes pictures, /api/room allows far less
 BODY_S: Final = 5.0  # for the whole body to arrive
 STOP_S: Final = 1.0  # for open requests when the edge ends
 
@@ -53,6 +52,8 @@ class PageServer:
         stats: the figures, JSON-ready.
         takes_camera: whether the page is to send its camera.
         gives_avatar: whether the page is to show avatars.
+        enrols: whether an avatar can be made in the page.
+        headset: where the page finds the way into a headset; None: there is none.
         routes: further ones of the API.
 
     Raises:
@@ -68,6 +69,8 @@ class PageServer:
         *,
         takes_camera: bool,
         gives_avatar: bool,
+        enrols: bool = False,
+        headset: str | None = None,
         routes: Sequence[BaseRoute] = (),
     ) -> None:
         self._socket = _bound(port)
@@ -78,6 +81,8 @@ class PageServer:
         self._answer = answer
         self._stats = stats
         self._roles = {"camera": takes_camera, "avatar": gives_avatar}
+        self._enrols = enrols
+        self._headset = headset
         self._more = routes
         config = uvicorn.Config(
             self.app(),
@@ -85,12 +90,13 @@ class PageServer:
             access_log=False,
             server_header=False,
             ws="websockets-sansio",
-            ws_max_size=MAX_BODY_BYTES,
+            ws_max_size=MAX_SOCKET_BYTES,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=int(STOP_S),
         )
-        self._server = _Server(config)
-        self._task: asyncio.Task[None] | None = None
+        self._serving = Serving(
+            uvicorn.Server(config), self._socket, "the page server has ended; try another --page-port"
+        )
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -109,24 +115,15 @@ class PageServer:
             Mount("/web", StaticFiles(directory=shipped("web"))),  # as the hub serves the same files
             Mount("/", StaticFiles(directory=shipped("web"), html=True)),
         ]
-        return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), hosts, cors])
+        return Starlette(routes=routes, middleware=[Middleware(WithHeaders, headers=PAGE_HEADERS), hosts, cors])
 
     async def start(self) -> None:
         """Listen; returns when requests are answered."""
-        self._task = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
-        while not self._server.started:
-            if self._task.done():
-                self._task.result()
-                raise InputError("the page server has ended; try another --page-port")
-            await asyncio.sleep(0.01)
+        await self._serving.start()
 
     async def close(self) -> None:
         """Stop listening."""
-        self._server.should_exit = True
-        if self._task:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._task), 3 * STOP_S)
-        self._socket.close()
+        await self._serving.close()
 
     async def _page(self, request: Request) -> JSONResponse:
         try:
@@ -148,8 +145,9 @@ class PageServer:
             return JSONResponse({"error": "this page has a configuration of its own"}, 403)
         edge = {"url": str(request.base_url).rstrip("/"), "token": self.token}
         roles = {name: edge if has else None for name, has in self._roles.items()}
-        config = {"mode": "edge", "stats": ["/api/stats"], "shows": self._roles["avatar"]}
-        return JSONResponse(roles | config | {"room": {"url": "/api/room", "token": self.token}})
+        config = {"mode": "edge", "stats": ["/api/stats"], "shows": self._roles["avatar"], "headset": self._headset}
+        enrol = {"url": "/api/enrol", "token": self.token} if self._enrols else None
+        return JSONResponse(roles | config | {"room": {"url": "/api/room", "token": self.token}, "enrol": enrol})
 
     def admits(self, origin: str | None) -> bool:
         """Whether pages of an origin may use the API; None is no browser."""
@@ -161,29 +159,6 @@ class PageServer:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self.token.encode()):
             raise _RefusedError(401, "the token is wrong or of an edge that has been restarted; reload the page")
-
-
-class _WithHeaders:
-    """Adds PAGE_HEADERS to every answer, refusals included."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def add(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(PAGE_HEADERS)
-            await send(message)
-
-        await self._app(scope, receive, add)
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the edge."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _bound(port: int) -> socket.socket:

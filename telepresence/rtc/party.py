@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from telepresence.avatar.deletion import Tombstone
 from telepresence.rtc.cache import AvatarCache
 from telepresence.rtc.transfer import Offer, offer_of
 from telepresence.wire.codec import SCHEMAS, MotionPacket
@@ -40,6 +43,10 @@ class Ours:
     epoch: int = 0
     rate: Rate = Rate.ADAPTIVE
     """How many messages our motion takes."""
+    key: Ed25519PrivateKey | None = field(default=None, repr=False)
+    """What proves that the avatar is ours; None for one that is free for all."""
+    deleted: tuple[Tombstone, ...] = ()
+    """Avatars of ours that everybody is asked to delete their copies of, newest first."""
 
     @cached_property
     def offer(self) -> Offer | None:
@@ -54,7 +61,11 @@ class PeerEvents(Protocol):
         """A packet newer than all before it."""
 
     def on_peer_avatar(self, peer: Peer, data: bytes, whole: bool) -> None:
-        """Its avatar file, verified, or the beginning of it."""
+        """Its avatar file, or the beginning of it, once it has proved that it is its own.
+
+        Empty: nothing more is shown of it (`whole`), or not of the one whose rest does not come. `peer.proving` has the
+        label, and why an avatar is not shown.
+        """
 
     def on_peer_state(self, peer: Peer) -> None:
         """`peer.state` has changed."""

@@ -347,6 +347,7 @@ def _h264_codec(width: int, height: int, rate: int) -> Any:
     codec.width, codec.height, codec.bit_rate, codec.pix_fmt = width, height, rate, "yuv420p"
     codec.framerate = fractions.Fraction(h264.MAX_FRAME_RATE, 1)
     codec.time_base = fractions.Fraction(1, h264.MAX_FRAME_RATE)
+    codec.thread_count = 1  # three for each page have to wait for each other, and gain nothing at these sizes
     codec.options = {"level": "31", "tune": "zerolatency", "preset": H264_PRESET}
     codec.profile = "Baseline"
     return codec

@@ -14,11 +14,12 @@ from telepresence.errors import ProtocolError
 from telepresence.hub.messages import IceServer, Payload
 from telepresence.rtc.attempt import attempt, next_number
 from telepresence.rtc.channels import Counters
-from telepresence.rtc.exchange import AvatarExchange
 from telepresence.rtc.greeting import Greeting
 from telepresence.rtc.hello import Control, Hello, Presence, Refuse, Want, agreed
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.party import Ours, PeerEvents, State
+from telepresence.rtc.presence_messages import Challenge, Forget, Proof
+from telepresence.rtc.proving import Proving
 from telepresence.rtc.retrying import Retrying
 from telepresence.rtc.session import Session
 from telepresence.rtc.transfer import Acknowledgement, Data
@@ -36,10 +37,19 @@ def _now_s() -> float:
 
 
 class Peer:
-    """A participant as long as it is in the room. `start` it if we offer; otherwise what it sends starts it."""
+    """A participant as long as it is in the room. `start` it if we offer; otherwise what it sends starts it.
+
+    Args:
+        us, participant: our id in the room, and its.
+        ours: what it is told of us.
+        relay: hands a payload to it through the hub.
+        events: who is told.
+        servers: of the first connection.
+    """
 
     def __init__(
         self,
+        us: str,
         participant: str,
         ours: Ours,
         relay: Callable[[Payload], Awaitable[bool]],
@@ -75,16 +85,10 @@ class Peer:
         self._way = 0  # by which of several TURN servers: see session.configuration
         self._arrivals = Arrivals()
         self._greeted = asyncio.Event()
-        self.exchange = AvatarExchange(
-            ours.avatar,
-            ours.draws,
-            ours.cache,
-            lambda data: events.on_peer_avatar(self, data, True),
-            lambda data: events.on_peer_avatar(self, data, False),
-        )
+        self.proving = Proving(us, participant, ours, lambda data, whole: events.on_peer_avatar(self, data, whole))
+        self.exchange = self.proving.exchange
         self.greeting = Greeting(ours, self.exchange, lambda: self._session)
         self.present = self.greeting.present
-        self.change = self.greeting.change
 
     @property
     def session(self) -> Session | None:
@@ -95,6 +99,11 @@ class Peer:
     def dropped(self) -> int:
         """Motion packets that came too late, out of all reason, or never, over all connections."""
         return self._arrivals.counts.dropped
+
+    def change(self, ours: Ours) -> None:
+        """Tell it of another avatar of ours."""
+        self.proving.ours = ours
+        self.greeting.change(ours)
 
     def start(self) -> None:
         """Offer now, whatever there was before, and keep the connection up from now on."""
@@ -135,6 +144,7 @@ class Peer:
         """The participant has left, or we do."""
         self._closed = True
         self.greeting.close()
+        self.proving.close()
         if self._task:
             self._task.cancel()
         self._drop_session()
@@ -234,6 +244,7 @@ class Peer:
 
     def on_open(self) -> None:
         """Greet."""
+        self._begin()
         self.greeting.greet()
 
     def on_motion(self, packet: MotionPacket, now_us: int) -> None:
@@ -242,7 +253,7 @@ class Peer:
             return  # overtook its hello, or comes after its end
         if packet.motion.schema != self.schema:
             raise ProtocolError("motion of another schema than agreed")
-        if self._arrivals.accept(packet, now_us):
+        if self._arrivals.accept(packet, now_us) and self.proving.admits:
             self._events.on_peer_motion(self, packet, now_us)
 
     def on_control(self, message: Control) -> None:
@@ -257,6 +268,9 @@ class Peer:
             self._check_greeted()
             self.presence = message
             self.on_presence(self)
+        elif isinstance(message, Challenge | Proof | Forget):
+            self._check_greeted()
+            self.proving.on_message(message, self.greeting.offer)
         else:
             self._set(State.REFUSED, f"the other side refused: {message.message}")
             self.on_silence()
@@ -287,8 +301,12 @@ class Peer:
         self.schema = found
         self._greeted.set()
         self._set(State.CONNECTED)
+        self._begin()
+        self.proving.on_offer(hello.avatar)
+
+    def _begin(self) -> None:
         if self._session:
-            self.exchange.on_offer(hello.avatar, self._session.channels)
+            self.proving.begin(self._session)
 
     def _check_greeted(self) -> None:
         if not self._greeted.is_set():

@@ -6,137 +6,144 @@ On every connection, and whenever another avatar is offered, the receiver sends 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from telepresence.avatar.owner import SIGNATURE_BYTES, Ownership, public_bytes, verify
-from telepresence.avatar.presence import CHALLENGE_BYTES, DIGEST_BYTES, Moment, binding, new_challenge, prove, proves
-from telepresence.errors import AvatarError, ProtocolError
+from telepresence.avatar.owner import Ownership, public_bytes, verify
+from telepresence.avatar.presence import Moment, binding, new_challenge, prove, proves
+from telepresence.errors import AvatarError
+from telepresence.rtc.presence_messages import Challenge, Proof
 
 PROOF_S: Final = 10.0  # for a proof to come after the challenge
 UNPROVED: Final = "it did not prove that the avatar is its own, so it is not shown"
 NO_PROOF: Final = f"{UNPROVED}; the telepresence there may be an older one: update it"
 
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """Prove that the avatar you offer is yours."""
-
-    nonce: bytes
-    sha256: str
-    """The avatar offered; a challenge about another one is ignored, since offers may cross with it."""
-
-    def fields(self) -> dict[str, Any]:
-        """As on the control channel."""
-        return {"type": "challenge", "nonce": _text(self.nonce), "sha256": self.sha256}
+_Deliver = Callable[[bytes, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """The answer."""
+class _Shown:
+    """What was handed on, and is shown until it is taken back."""
 
-    signature: bytes
     sha256: str
-
-    def fields(self) -> dict[str, Any]:
-        """As on the control channel."""
-        return {"type": "proof", "signature": _text(self.signature), "sha256": self.sha256}
-
-
-def parse_challenge(fields: dict[str, Any]) -> Challenge:
-    """Raises ProtocolError."""
-    return Challenge(_bytes(fields, "nonce", CHALLENGE_BYTES), _digest(fields))
-
-
-def parse_proof(fields: dict[str, Any]) -> Proof:
-    """Raises ProtocolError."""
-    return Proof(_bytes(fields, "signature", SIGNATURE_BYTES), _digest(fields))
-
-
-def certificate_of(sdp: str) -> bytes:
-    """The SHA-256 fingerprint of a description's certificate, 32 bytes (RFC 8122, section 5).
-
-    Raises:
-        ProtocolError: it has none, or more than one certificate's.
-    """
-    lines = [line.strip() for line in sdp.splitlines() if line.lower().startswith("a=fingerprint:sha-256 ")]
-    found = {line.split(" ", 1)[1].replace(":", "").lower() for line in lines}
-    try:
-        (one,) = found
-        fingerprint = bytes.fromhex(one)
-    except ValueError as error:
-        raise ProtocolError("a description without exactly one SHA-256 fingerprint") from error
-    if len(fingerprint) != DIGEST_BYTES:
-        raise ProtocolError("a description's SHA-256 fingerprint does not have 32 bytes")
-    return fingerprint
+    data: bytes
+    whole: bool
+    ownership: Ownership
 
 
 class PresenceExchange:
     """Both halves: what we prove to a participant, and what it proves to us.
 
+    What was shown on one connection stays on the next, at rest: `admits` says whether it may move. It may once the same
+    avatar was proved again.
+
     Args:
         us, them: ids in the room.
-        key: ours; None if we have none, and then can be shown only as what is free for all.
-        deliver: gets what came of their avatar, and whether it is whole, once it may be shown.
+        deliver: gets what came of their avatar, and whether it is whole, once it may be shown. Empty bytes take back
+            what is shown: all of it if `whole`, else only what was not whole.
         refuse: told, in words for people, why it is not shown.
+        forget: told that what came is not kept here: it must come again when it is offered again.
     """
 
     def __init__(
         self,
         us: str,
         them: str,
-        key: Ed25519PrivateKey | None,
-        deliver: Callable[[bytes, bool], None],
+        deliver: _Deliver,
         refuse: Callable[[str], None],
+        forget: Callable[[], None] = lambda: None,
     ) -> None:
-        self.ownership: Ownership | None = None
-        """Of what is shown; None before."""
-        self._us, self._them, self._key = us, them, key
-        self._deliver, self._refuse = deliver, refuse
+        self.admits = False
+        """Whether what is shown may move: it was proved on this connection. True while they offer nothing."""
+        self._us, self._them = us, them
+        self._deliver, self._refuse, self._forget = deliver, refuse, forget
+        self._shown: _Shown | None = None
         self._session = 0
         self._certificates = (b"", b"")  # ours, theirs
+        self._heard = False  # whether they have offered anything on this connection
+        self._offered: str | None = None
         self._challenge: Challenge | None = None  # the one that waits for its proof
         self._due_s = float("inf")
         self._proof: tuple[Moment, bytes] | None = None
         self._held: tuple[bytes, bool] | None = None
+        self._refused = False  # for good, as far as this offer goes
+
+    @property
+    def ownership(self) -> Ownership | None:
+        """Of what is shown; None if nothing is."""
+        return self._shown.ownership if self._shown else None
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the avatar that is shown."""
+        return self._shown.sha256 if self._shown else None
+
+    @property
+    def offered(self) -> str | None:
+        """SHA-256 of what their last hello offered."""
+        return self._offered
+
+    @property
+    def shown_file(self) -> bytes | None:
+        """What is shown, maybe only the beginning of it."""
+        return self._shown.data if self._shown else None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a proof is still missing."""
+        return self._challenge is not None and self._proof is None and self._due_s < float("inf")
 
     def begin(self, session: int, ours: bytes, theirs: bytes) -> None:
         """A new connection: whatever was proved before counts no more. Certificates as of `certificate_of`."""
         self._session, self._certificates = session, (ours, theirs)
-        self._forget()
+        if self._held is not None or self._refused:
+            self._forget()
+        self._heard, self.admits = False, False
+        self._clear()
 
     def on_offer(self, sha256: str | None, now_s: float) -> Challenge | None:
-        """They offer an avatar: what to send them."""
-        self._forget()
+        """They offer an avatar, or none: what to send them. The same one again on a connection changes nothing."""
+        first = not self._heard
+        if not first and sha256 == self._offered:
+            return None
+        if not first and (self._held is not None or self._refused):
+            self._forget()
+        self._heard, self._offered = True, sha256
+        self._clear()
+        if sha256 is None or (first and sha256 != self.sha256):
+            self.take_back()  # of another connection, and not what is to be proved on this one
         if sha256 is None:
+            self.admits = True
             return None
         self._challenge, self._due_s = Challenge(new_challenge(), sha256), now_s + PROOF_S
+        self._decide()  # what is free for all needs no proof
         return self._challenge
 
-    def on_challenge(self, challenge: Challenge, avatar: bytes | None, sha256: str | None) -> Proof | None:
+    def on_challenge(
+        self, challenge: Challenge, avatar: bytes | None, sha256: str | None, key: Ed25519PrivateKey | None
+    ) -> Proof | None:
         """They want ours: what to send them; None for an avatar that is free for all, or that we do not offer.
 
         Args:
             challenge: theirs.
-            avatar: our file, `sha256` its hash.
+            avatar: our file.
             sha256: what our hello offered on this connection.
+            key: ours, if there is one.
         """
-        if avatar is None or challenge.sha256 != sha256 or self._key is None:
+        if avatar is None or key is None or challenge.sha256 != sha256 or not self._session:
             return None
         try:
             ownership = verify(avatar)
         except AvatarError:  # an old file of ours: the receiver says so, in the words of its own check
             return None
-        if ownership is None or ownership.owner != public_bytes(self._key):
+        if ownership is None or ownership.owner != public_bytes(key):
             return None
         ours, theirs = self._certificates
         moment = self._moment(challenge, self._us, self._them, binding(ours, theirs))
-        return Proof(prove(moment, self._key), challenge.sha256)
+        return Proof(prove(moment, key), challenge.sha256)
 
     def on_proof(self, proof: Proof) -> None:
         """What they send for our challenge. One is enough: a second is ignored, as is one that nobody asked for."""
@@ -147,29 +154,53 @@ class PresenceExchange:
         self._proof = self._moment(challenge, self._them, self._us, binding(theirs, ours)), proof.signature
         self._decide()
 
-    def on_avatar(self, data: bytes, whole: bool) -> None:
-        """Their avatar, or the beginning of it. An empty one takes back what is shown."""
+    def on_avatar(self, sha256: str, data: bytes, whole: bool) -> None:
+        """Their avatar, or the beginning of it. Empty: what is shown of one that is not whole is taken back."""
         if not data:
             self._held = None
+            if self._shown is not None and not self._shown.whole:
+                self._shown, self.admits = None, False
             self._deliver(data, whole)
-            return
-        self._held = data, whole
-        self._decide()
+        elif self._refused or sha256 != self._offered:
+            self._forget()
+        else:
+            self._held = data, whole
+            self._decide()
 
     def tick(self, now_s: float) -> None:
         """Time passes: call now and then, about once a second."""
-        if now_s >= self._due_s and self._held is not None and self.ownership is None:
-            self._due_s, self._held = float("inf"), None
-            self._refuse(NO_PROOF)
+        if now_s < self._due_s or self._proof is not None:
+            return
+        held = self._held
+        if held is None and self._shown is not None and self._shown.sha256 == self._offered and not self.admits:
+            held = self._shown.data, self._shown.whole
+        if held is None or verify(held[0]) is None:
+            return  # it is still on its way
+        self._due_s = float("inf")
+        self.take_back()
+        self._held = held  # should the proof come after all
+        self._refuse(NO_PROOF)
+
+    def take_back(self, reason: str = "") -> None:
+        """Show nothing of their avatar any more; the reason, if there is one, is for people."""
+        had, self._shown = self._shown, None
+        self.admits = False
+        if had is not None:
+            self._deliver(b"", True)
+        if reason:
+            self._drop(reason)
 
     def _moment(self, challenge: Challenge, sender: str, receiver: str, bound: bytes) -> Moment:
         return Moment(challenge.nonce, bytes.fromhex(challenge.sha256), sender, receiver, self._session, bound)
 
     def _decide(self) -> None:
         """Show what is held, refuse it, or wait for the rest."""
-        if self._held is None:
+        shown, held = self._shown, self._held
+        if held is None:
+            if shown is not None and shown.sha256 == self._offered and not self.admits:
+                self._admit(shown.ownership)
             return
-        data, whole = self._held
+        data, whole = held
         try:
             ownership = verify(data)
         except AvatarError as error:
@@ -179,41 +210,35 @@ class PresenceExchange:
             if whole:
                 self._drop("the avatar is cut short")
             return
-        if ownership.owner is not None and not ownership.free_for_all:
-            if self._proof is None:
-                return
-            if not proves(self._proof[0], ownership.owner, self._proof[1]):
-                self._drop(UNPROVED)
-                return
-        self.ownership, self._held = ownership, None
+        if self._offered is None or not self._admit(ownership):
+            return
+        self._held = None
+        if whole or shown is None or not shown.whole:  # the beginning of a new one replaces nothing that is whole
+            self._shown = _Shown(self._offered, data, whole, ownership)
         self._deliver(data, whole)
 
+    def _admit(self, ownership: Ownership) -> bool:
+        """Whether what is offered may be shown by now; refuses it if it may not be at all."""
+        if not ownership.free_for_all:
+            if self._proof is None or ownership.owner is None:
+                return False
+            if not proves(self._proof[0], ownership.owner, self._proof[1]):
+                self._drop(UNPROVED)
+                return False
+        self.admits = True
+        return True
+
     def _drop(self, reason: str) -> None:
-        self._held, self.ownership = None, None
+        """Refuse this offer for good, and whatever is shown of this participant: who has proved one avatar and offers
+        another that is not its own is not to go on as the first."""
+        had, self._shown = self._shown, None
+        self._clear()
+        self.admits, self._refused = False, True
+        if had is not None:
+            self._deliver(b"", True)
+        self._forget()
         self._refuse(reason)
 
-    def _forget(self) -> None:
-        self._challenge, self._proof, self._held, self.ownership = None, None, None, None
-        self._due_s = float("inf")
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _bytes(fields: dict[str, Any], field: str, size: int) -> bytes:
-    value = fields.get(field)
-    try:
-        data = base64.b64decode(value, validate=True) if isinstance(value, str) and len(value) <= 2 * size else b""
-    except (binascii.Error, ValueError) as error:
-        raise ProtocolError(f"{field} is not base64") from error
-    if len(data) != size:
-        raise ProtocolError(f"{field} does not have {size} bytes")
-    return data
-
-
-def _digest(fields: dict[str, Any]) -> str:
-    value = fields.get("sha256")
-    if not isinstance(value, str) or len(value) != 2 * DIGEST_BYTES or not set(value) <= set("0123456789abcdef"):
-        raise ProtocolError("sha256 is not 64 small hexadecimal digits")
-    return value
+    def _clear(self) -> None:
+        self._challenge, self._proof, self._held = None, None, None
+        self._due_s, self._refused = float("inf"), False

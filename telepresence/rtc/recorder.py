@@ -1,6 +1,6 @@
 """The file sink: the first participant's pictures, as they come, into an MP4. Encoding has a thread of its own.
 
-Pictures carry the label; the finished file says that it is synthetic media, where the library for that is installed.
+Pictures carry their label; the finished file says that it is synthetic media, where the library for that is installed.
 """
 
 from __future__ import annotations
@@ -32,18 +32,24 @@ class Recorder:
     Args:
         on_written: told of each picture and when it was written, in the recorder's thread.
         mixer: what is heard; None: the recording is silent.
+        on_failed: told once, in the recorder's thread, that no more is recorded, and why.
 
     Raises:
         MediaError: the file cannot be written.
     """
 
     def __init__(
-        self, path: Path, size: int, on_written: Callable[[Picture, int], Any], mixer: SoundMixer | None = None
+        self,
+        path: Path,
+        size: int,
+        on_written: Callable[[Picture, int], Any],
+        mixer: SoundMixer | None = None,
+        on_failed: Callable[[str], Any] = logger.warning,
     ) -> None:
         self._path = path
         self._on_written = on_written
+        self._on_failed = on_failed
         self._writer = VideoWriter(path, size, NOMINAL_FPS, lasting=True)  # a call cannot be had again
-        self._label = label("avatar", size)
         self._mixer = mixer
         if mixer is not None:
             self._writer.add_live_sound(RATE)
@@ -58,12 +64,12 @@ class Recorder:
         self._mailbox.put(picture)
 
     def close(self) -> str | None:
-        """Finish the file; None if it is there, else why not."""
+        """Finish the file; None if it is there, else why not, and where what was recorded is."""
         self._mailbox.close()
         self._thread.join(timeout=10)
         if not self._any:
             self._writer.discard()
-            return f"{self._path}: no picture came, for nobody with a camera was in the room"
+            return f"nothing was recorded: {self._path}: no picture came, for nobody with a camera was in the room"
         try:
             if self._mixer is not None:
                 self._finish_sound(self._mixer)
@@ -96,10 +102,15 @@ class Recorder:
                     self._mixer.begin(first_us)
             self._any = True
             try:
-                self._writer.write(self._label.on_copy(picture.rgb), picture.rendered_us - first_us)
+                labelled = label(picture.label, picture.rgb.shape[0]).on_copy(picture.rgb)
+                self._writer.write(labelled, picture.rendered_us - first_us)
                 self._write_sound(picture)
-            except (OSError, ValueError):
-                logger.exception("a picture could not be recorded to %s", self._path.name)
+            except (OSError, ValueError) as error:
+                logger.info("a picture could not be recorded to %s", self._path.name, exc_info=True)
+                self._on_failed(
+                    f"{self._path}: the recording has stopped ({error}); is the disk full? What came until then is "
+                    "kept: make room before the call ends, and record the rest by joining again"
+                )
                 return
             self._on_written(picture, now_us())
 

@@ -16,7 +16,7 @@ from telepresence.edge.schedule import Scheduler
 from telepresence.errors import EngineError
 from telepresence.rtc import trace
 from telepresence.rtc.monotonic import now_us
-from telepresence.rtc.stage import BLANK, Due, Picture, Stage, blank, to_i420
+from telepresence.rtc.stage import BLANK, PHOTO, Due, Picture, Stage, blank, to_i420
 from telepresence.rtc.wardrobe import Wardrobe
 from telepresence.wire.codec import MotionPacket
 
@@ -75,16 +75,19 @@ class Renderer:
             stage.arrived = True
             self._changed.notify()
 
-    def put_avatar(self, participant: str, data: bytes, whole: bool) -> None:
+    def put_avatar(self, participant: str, data: bytes, whole: bool, label: str = PHOTO) -> None:
         """A participant's avatar file, or the beginning of it, which is shown until the whole is there.
 
-        An empty beginning takes back what is shown of an avatar that is not whole.
+        An empty beginning takes back what is shown of an avatar that is not whole; an empty whole one, all of it.
+
+        Args:
+            label: what its pictures are labelled with.
         """
         if data:
             with self._changed:
-                self._wardrobe.put(participant, self._stage(participant), data, whole)
+                self._wardrobe.put(participant, self._stage(participant), data, whole, label)
         else:
-            self._wardrobe.take_back(participant)
+            self._wardrobe.take_back(participant, entirely=whole)
 
     def look(self, view: View | None) -> None:
         """What can be seen has changed; None: nobody says."""
@@ -199,7 +202,7 @@ class Renderer:
             i420, rgb = to_i420(rgba), rgba[..., :3].copy() if self._keep_rgb else None
             done = now_us()
             trace.note("rendered", one.capture_us, done)
-            self._publish(Picture(one.participant, i420, rgb, one.capture_us, done, done - one.started_us))
+            self._publish(Picture(one.participant, i420, rgb, one.capture_us, done, done - one.started_us, one.label))
 
     def _due(self, participant: str, stage: Stage) -> Due | None:
         """What is to be drawn of a participant now; None if nothing."""
@@ -211,7 +214,8 @@ class Renderer:
             keypoints = puppet.keypoints(stage.playout, started) if puppet else None
             if keypoints is None and stage.redraw:
                 keypoints = stage.points
-            stage.redraw, stage.points, size = False, stage.points if keypoints is None else keypoints, stage.size
+            stage.redraw, stage.points = False, stage.points if keypoints is None else keypoints
+            size, label = stage.size, stage.label
             capture_us = stage.playout.shown_capture_us
             trace.note("drawing", capture_us, started)
             trace.note("keypoints", capture_us)
@@ -220,4 +224,4 @@ class Renderer:
             self._publish(blank(participant, self._engines.large.size, started, keep_rgb=self._keep_rgb))
         if keypoints is None or prepared is None:
             return None
-        return Due(participant, prepared, size, keypoints, capture_us, started)
+        return Due(participant, prepared, size, keypoints, capture_us, started, label)

@@ -198,7 +198,7 @@ class Room:
         if present is not None:
             return present
         relay = self._relay_to(participant.id)
-        peer = Peer(participant.id, self.ours, relay, self)
+        peer = Peer(self._hub.id, participant.id, self.ours, relay, self)
         self._route(peer)
         peer.present(self.presence)
         peer.on_presence = lambda _: self.on_change()
@@ -237,6 +237,7 @@ class Room:
     def on_peer_avatar(self, peer: Peer, data: bytes, whole: bool) -> None:
         """For the room's owner."""
         self._events.on_peer_avatar(peer, data, whole)
+        self.on_change()
 
     def on_peer_state(self, peer: Peer) -> None:
         """Give a place to who connects for the first time, and tell the room's owner."""

@@ -17,13 +17,14 @@ from aiortc import (
 )
 from aiortc.sdp import SessionDescription
 
-from telepresence.errors import SignallingError
+from telepresence.errors import ProtocolError, SignallingError
 from telepresence.hub.ice import is_turn
 from telepresence.hub.messages import IceServer
 from telepresence.rtc import patches
 from telepresence.rtc.channels import ChannelEvents, Channels, Counters
 from telepresence.rtc.link import Impairment, LinkConditions, impair
 from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.presence_messages import certificate_of
 from telepresence.wire.clock import ClockOffset
 from telepresence.wire.thrift import Rate
 
@@ -51,11 +52,18 @@ async def closed_all() -> None:
 
 async def _close(pc: RTCPeerConnection) -> None:
     try:
-        await asyncio.wait_for(pc.close(), CLOSE_S)
+        await asyncio.wait_for(_hang_up(pc), CLOSE_S)
     except TimeoutError:
         logger.warning("a peer connection did not close within %g s; left behind", CLOSE_S)
     except Exception:
         logger.exception("a peer connection could not be closed")
+
+
+async def _hang_up(pc: RTCPeerConnection) -> None:
+    """Tell the other side first: aiortc does so last of all, after it has waited for every encoder and decoder."""
+    for transceiver in pc.getTransceivers():
+        await transceiver.receiver.transport.stop()
+    await pc.close()
 
 
 def configuration(servers: Sequence[IceServer], relay_only: bool = False, attempt: int = 0) -> RTCConfiguration:
@@ -114,6 +122,11 @@ class Session:
         patches.open_window(sctp)
         self.wire = patches.count_datagrams(sctp.transport.transport)
         self._pc.on("connectionstatechange", self._on_state)
+
+    @property
+    def certificates(self) -> tuple[bytes, bytes]:
+        """SHA-256 of our DTLS certificate and of theirs; known once the channels are open."""
+        return certificate_of(self._pc.localDescription.sdp), certificate_of(self._pc.remoteDescription.sdp)
 
     @property
     def room_for_avatar(self) -> int:
@@ -191,10 +204,13 @@ class Session:
 def checked(sdp: str) -> str:
     """An edge's session description has data channels and nothing else: media would start decoders.
 
+    Of the certificate's fingerprints only the SHA-256 stays, so that DTLS holds the other side to exactly the one that
+    a proof of presence is bound to.
+
     Returns what aiortc's own parser has understood, written anew: no other reading of the text can differ from it.
 
     Raises:
-        SignallingError: it has none, or more, or is no session description.
+        SignallingError: it has none, or more, or not one SHA-256 fingerprint, or is no session description.
     """
     try:
         description = SessionDescription.parse(sdp)
@@ -202,4 +218,12 @@ def checked(sdp: str) -> str:
         raise SignallingError(f"session description refused ({type(error).__name__})") from error
     if [media.kind for media in description.media] != ["application"]:
         raise SignallingError("session description does not consist of one application section")
-    return str(description)
+    dtls = description.media[0].dtls
+    if dtls is not None:
+        dtls.fingerprints = [one for one in dtls.fingerprints if one.algorithm.lower() == "sha-256"]
+    text = str(description)
+    try:
+        certificate_of(text)
+    except ProtocolError as error:
+        raise SignallingError(f"session description refused: {error}") from error
+    return text

@@ -14,6 +14,7 @@ from telepresence.wire.playout import Playout
 if TYPE_CHECKING:
     from telepresence.runtime.engine import Prepared
 
+PHOTO: Final = "photo avatar"  # of an avatar of which nobody knows more
 BLANK: Final = 128  # grey level in place of an avatar that was taken back: a page repeats the last picture it has
 
 
@@ -32,6 +33,8 @@ class Picture:
     """When the picture was ready, on our clock."""
     render_us: int
     """How long drawing and conversion took."""
+    label: str = PHOTO
+    """What it is labelled with wherever people see it: one of `sinks.label.LABELS`."""
 
 
 @dataclass(slots=True)
@@ -59,6 +62,8 @@ class Stage:
     """The newest that came."""
     whole: bool = False
     """Whether that is a whole one."""
+    label: str = PHOTO
+    """Of what is prepared."""
     provisional: bool = False
     overtaken: int = 0
     blank: bool = False
@@ -74,6 +79,7 @@ class Due:
     keypoints: NDArray[np.float32]
     capture_us: int | None
     started_us: int
+    label: str = PHOTO
 
 
 def blank(participant: str, size: int, now_us: int, *, keep_rgb: bool) -> Picture:

@@ -9,6 +9,7 @@ import asyncio
 import fractions
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 import av
@@ -26,6 +27,36 @@ MAX_RECENT: Final = 16  # pictures whose times the page has not been told yet
 _TIME_BASE: Final = fractions.Fraction(1, CLOCK_HZ)
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """How long pictures wait, so that their sound is with them; by no more than MAX_HOLD_US."""
+
+    us: int = 0
+    """All alike."""
+    age_us: int | None = None
+    """Instead: each until its capture is so long ago. Those that are later anyway do not wait."""
+
+    def of(self, picture: Picture, now: int) -> int:
+        """For how long this one is to wait from now on."""
+        wanted = self.us
+        if self.age_us is not None and picture.capture_us is not None:
+            wanted = picture.capture_us + self.age_us - now
+        return max(0, min(wanted, MAX_HOLD_US))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the page is told of a picture."""
+
+    rtp: int
+    """RTP time, 32 bits."""
+    captured_us: int | None
+    """Our clock; None at rest."""
+    sent_us: int
+    """When it went to the encoder."""
+    held_us: int
+
+
 class AvatarTrack(MediaStreamTrack):
     """One viewer's view of one place in the call.
 
@@ -39,29 +70,31 @@ class AvatarTrack(MediaStreamTrack):
     def __init__(self, place: int, on_shown: Callable[[Picture, int], None]) -> None:
         super().__init__()
         self.place = place
-        self.hold_us = 0
-        """How long pictures wait here, so that their sound is with them; 0..MAX_HOLD_US."""
+        self.hold = Hold()
         self.origin: Callable[[], int | None] = lambda: None
         """What `pts` lacks to the RTP time that the page sees, modulo 2**32; None while that is not known."""
         self._on_shown = on_shown
         self._fresh = asyncio.Event()
-        self._held: deque[tuple[int, Picture]] = deque(maxlen=MAX_HELD)  # with when they are due
+        self._held: deque[tuple[int, int, Picture]] = deque(maxlen=MAX_HELD)  # when due, and how long held until then
         self._newest: Picture | None = None
-        self._recent: deque[tuple[int, int | None]] = deque(maxlen=MAX_RECENT)
+        self._newest_held_us = 0
+        self._recent: deque[Sent] = deque(maxlen=MAX_RECENT)
         self._start_us = now_us()
         self._last_pts = -1
 
     def show(self, picture: Picture) -> None:
         """Hand over a picture, on the event loop; of those that are due and were not fetched, only the last is sent."""
-        self._held.append((now_us() + min(self.hold_us, MAX_HOLD_US), picture))
+        now = now_us()
+        hold_us = self.hold.of(picture, now)
+        self._held.append((now + hold_us, hold_us, picture))
         self._fresh.set()
 
-    def take_times(self) -> list[tuple[int, int | None]]:
-        """Of each picture sent since the last time: RTP time (32 bits) and when it was captured, our clock."""
+    def take_times(self) -> list[Sent]:
+        """Each picture sent since the last time."""
         origin = self.origin()
         if origin is None:
             return []
-        times = [((pts + origin) % (1 << 32), captured_us) for pts, captured_us in self._recent]
+        times = [replace(sent, rtp=(sent.rtp + origin) % (1 << 32)) for sent in self._recent]
         self._recent.clear()
         return times
 
@@ -79,7 +112,7 @@ class AvatarTrack(MediaStreamTrack):
         self._last_pts = max(self._last_pts + 1, (now - self._start_us) * CLOCK_HZ // 1_000_000)
         frame.pts, frame.time_base = self._last_pts, _TIME_BASE
         if fresh:
-            self._recent.append((self._last_pts, picture.capture_us))
+            self._recent.append(Sent(self._last_pts, picture.capture_us, now, self._newest_held_us))
             trace.note("encoder", picture.capture_us, now, self._last_pts)
         return frame
 
@@ -101,7 +134,7 @@ class AvatarTrack(MediaStreamTrack):
 
     def _take_due(self) -> bool:
         now, found = now_us(), False
-        while self._held and min(due for due, _ in self._held) <= now:  # not in order while the hold becomes shorter
-            _, self._newest = self._held.popleft()
+        while self._held and min(due for due, _, _ in self._held) <= now:  # not in order while the hold becomes shorter
+            _, self._newest_held_us, self._newest = self._held.popleft()
             found = True
         return found

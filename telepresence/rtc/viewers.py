@@ -13,17 +13,17 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
 from telepresence.errors import ProtocolError
-from telepresence.rtc import patches
+from telepresence.rtc import estimate, patches
 from telepresence.rtc.capture import WRAP, CaptureClock, PageLeg
 from telepresence.rtc.landmarker import CameraPicture
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.renderer import Picture
 from telepresence.rtc.session import close_soon
-from telepresence.rtc.tracks import AvatarTrack
+from telepresence.rtc.tracks import AvatarTrack, Hold
 
 logger = logging.getLogger(__name__)
 
-MAX_PAGES: Final = 4  # open pages of one edge; the oldest gives way
+MAX_PAGES: Final = 4  # open pages of one edge; the oldest gives way, first of all one that is not connected
 MAX_SECTIONS: Final = 16  # of media in an offer
 ANSWER_S: Final = 10.0
 _DIRECTIONS: Final = {
@@ -61,8 +61,8 @@ class Viewers:
         self._cameras: list[RTCPeerConnection] = []  # those connected; the last one is heard, the others wait
         self._drains: set[asyncio.Task[None]] = set()
         self._last: dict[int, Picture] = {}  # of each place, for pages that open while nothing moves
-        self._holds: dict[int, int] = {}
-        self._hold_all_us = 0
+        self._holds: dict[int, Hold] = {}
+        self._hold_all = Hold()
         self.page_leg = PageLeg()
         """How long pictures take from the page's camera to us."""
 
@@ -83,26 +83,28 @@ class Viewers:
         """Somebody has left: no page that opens from now on is to begin with them."""
         self._last = {place: last for place, last in self._last.items() if last.participant != participant}
 
-    def hold(self, place: int | None, hold_us: int) -> None:
-        """Hold pictures of a place (None: every place) back by so much, on every page, those yet to come included."""
+    def hold(self, place: int | None, hold: Hold) -> None:
+        """Hold pictures of a place (None: every place) back, on every page, those yet to come included."""
         if place is None:
             self._holds.clear()
-            self._hold_all_us = hold_us
+            self._hold_all = hold
         else:
-            self._holds[place] = hold_us
+            self._holds[place] = hold
         for track in self._tracks():
-            track.hold_us = self._holds.get(track.place, self._hold_all_us)
+            track.hold = self._holds.get(track.place, self._hold_all)
 
-    def picture_times(self, now_us: int) -> list[tuple[int, int, float | None]]:
-        """Of each picture sent to a page since the last time: place, RTP time, and how long ago it was captured, ms.
+    def picture_times(self, now_us: int) -> list[tuple[int, int, float | None, float, float]]:
+        """Of each picture sent to a page since the last time, as `messages.pictures` tells it.
 
         Of several pages each has its own RTP times, drawn by lot, so that nobody takes another's for its own.
         """
-        return [
-            (track.place, rtp, None if captured_us is None else round((now_us - captured_us) / 1000, 1))
-            for track in self._tracks()
-            for rtp, captured_us in track.take_times()
-        ]
+        found = []
+        for track in self._tracks():
+            for sent in track.take_times():
+                at = sent.captured_us
+                age, out = (None, 0.0) if at is None else (_ms(now_us - at), _ms(sent.sent_us - at))
+                found.append((track.place, sent.rtp, age, out, _ms(sent.held_us)))
+        return found
 
     async def answer(self, sdp: str) -> str:
         """Connect a page by its offer; returns the SDP of the answer.
@@ -113,7 +115,7 @@ class Viewers:
         offer = parsed_offer(sdp)
         directions = {m.rtp.muxId: m.direction or "sendrecv" for m in offer.media if m.kind == "video"}
         while len(self._pages) >= MAX_PAGES:
-            self._close(next(iter(self._pages)))
+            self._close(min(self._pages, key=lambda pc: pc.connectionState == "connected"))
         pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._pages[pc] = []
         pc.on("track", lambda track: self._on_track(pc, track))
@@ -145,7 +147,7 @@ class Viewers:
             takes = transceiver.receiver.track is self._taken.get(pc) and offered in ("sendonly", "sendrecv")
             if sends:
                 track = AvatarTrack(len(self._pages[pc]), self._on_shown)
-                track.hold_us = self._holds.get(track.place, self._hold_all_us)
+                track.hold = self._holds.get(track.place, self._hold_all)
                 track.origin = patches.sent_origin(transceiver.sender)
                 self._pages[pc].append(track)
                 if track.place in self._last:
@@ -171,6 +173,7 @@ class Viewers:
 
         patches.watch_reports(receiver, clock.report)
         patches.release_on_marker(receiver)
+        estimate.plenty(receiver)
         if not patches.direct_frames(track, on_frame, lambda: None):
             task = asyncio.ensure_future(_drain(track, on_frame))
             self._drains.add(task)
@@ -195,6 +198,10 @@ class Viewers:
                 self._on_camera_state(False)
         pc.remove_all_listeners()
         close_soon(pc)
+
+
+def _ms(us: int) -> float:
+    return round(us / 1000, 1)
 
 
 def _timed(frame: Any, decoded_us: int, clock: CaptureClock, origin: int | None) -> CameraPicture:

@@ -49,19 +49,26 @@ class Wardrobe:
         self._closed = False
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="avatars")
 
-    def put(self, participant: str, stage: Stage, data: bytes, whole: bool) -> None:
+    def put(self, participant: str, stage: Stage, data: bytes, whole: bool, label: str) -> None:
         """Prepare an avatar's file, or its beginning, of which something is shown already if there is anything."""
         with self._changed:
             if self._closed or (not whole and (stage.prepared is not None or stage.whole)):
                 return  # of a new version: the one before is shown, or about to be, until the new one is whole
             stage.avatar, stage.whole = data, whole
-            self.pool.submit(self._prepare, participant, data, whole)
+            self.pool.submit(self._prepare, participant, data, whole, label)
 
-    def take_back(self, participant: str) -> None:
-        """Show nothing more of an avatar of which only the beginning is there."""
+    def take_back(self, participant: str, *, entirely: bool) -> None:
+        """Show nothing more of an avatar of which only the beginning is there, or of any."""
         with self._changed:
             stage = self._stages.get(participant)
             if stage is None:
+                return
+            if entirely:
+                stage.blank = stage.prepared is not None
+                stage.avatar, stage.whole, stage.provisional = b"", False, False
+                stage.prepared, stage.puppet, stage.points, stage.redraw = None, None, None, False
+                stage.spares.clear()
+                self._changed.notify()
                 return
             if not stage.whole:
                 stage.avatar = b""  # one that is being prepared just now is of no use either
@@ -91,7 +98,7 @@ class Wardrobe:
                 self._changed.notify()
         self._on_avatar(participant, problem)
 
-    def _prepare(self, participant: str, data: bytes, whole: bool) -> None:
+    def _prepare(self, participant: str, data: bytes, whole: bool, label: str) -> None:
         from telepresence.avatar.file import unpack, unpack_first
 
         stage = self._stages.get(participant)
@@ -116,8 +123,9 @@ class Wardrobe:
             self._fail(participant, stage, f"its avatar cannot be drawn ({type(error).__name__})", data)
             return
         with self._changed:
-            if not stage.avatar:  # taken back meanwhile
+            if stage.avatar is not data:  # taken back meanwhile, or more of it, or another one is there by now
                 return
+            stage.label = label
             if stage.puppet is not None:
                 puppet.take_over(stage.puppet)  # as it is now, between two pictures
             stage.prepared, stage.puppet, stage.provisional, stage.blank = prepared, puppet, not whole, False

@@ -7,12 +7,22 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from telepresence.avatar.file import load, pack, save
-from telepresence.avatar.owner import export_key, key_path, load_key, own_key, public_bytes, sign, sign_file, verify
+from telepresence.avatar.owner import (
+    SAMPLES,
+    export_key,
+    key_path,
+    load_key,
+    own_key,
+    public_bytes,
+    save_enrolled,
+    sign,
+    sign_file,
+    verify,
+)
 from telepresence.avatar.presence import Moment, binding, prove, proves
 from telepresence.avatar.samples import sample_avatar, sample_avatar_bytes
-from telepresence.avatar.sections import read_sections, write_sections
+from telepresence.avatar.sections import MAX_FILE_BYTES, SIGNING_BYTES, digest, read_sections, write_sections
 from telepresence.errors import AvatarError, InputError
-from telepresence.rtc.presence_exchange import UNPROVED, PresenceExchange, certificate_of, parse_challenge, parse_proof
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
 UNSIGNED = pack(dataclasses.replace(sample_avatar(), free_for_all=False))
@@ -75,6 +85,49 @@ def test_a_changed_section_is_refused(section: str) -> None:
         verify(write_sections(sections))
 
 
+def test_free_for_all_is_what_is_shipped_or_what_its_owner_has_signed() -> None:
+    """Anybody can write `free_for_all` into a copy of somebody else's avatar."""
+    sections = read_sections(SIGNED)
+    del sections["owner"], sections["signature"]
+    sections["meta"] = b'{"engine":null,"free_for_all":true,"name":"x"}'
+    stolen = write_sections(sections)
+    with pytest.raises(AvatarError, match="nobody signed that"):
+        verify(stolen)
+    given = verify(sign(stolen, KEY))
+    assert given is not None
+    assert (given.owner, given.label) == (public_bytes(KEY), "sample avatar")
+    sample = sample_avatar_bytes()
+    assert verify(sample[:60_000]) is not None
+    changed = read_sections(sample)
+    changed["background"] = read_sections(SIGNED)["background"][:-1]
+    with pytest.raises(AvatarError, match="nobody signed that"):
+        verify(write_sections(changed))
+    assert len(SAMPLES) >= 2  # those that were shipped before stay good
+
+
+@pytest.mark.parametrize(
+    ("enrolled", "label"), [("live", "avatar"), ("photos", "photo avatar"), ("video", "photo avatar")]
+)
+def test_what_is_enrolled_is_signed_as_what_it_is(tmp_path: Path, enrolled: str, label: str) -> None:
+    path = tmp_path / "me.avatar"
+    written = save_enrolled(dataclasses.replace(sample_avatar(), free_for_all=False), path, enrolled)  # type: ignore[arg-type]
+    found = verify(path.read_bytes())
+    assert found is not None
+    assert (found.made, found.label, written.label) == (enrolled, label, label)
+    assert written.size == path.stat().st_size
+    assert written.sha256 == digest(path.read_bytes())
+    assert load(path).made == enrolled
+
+
+def test_signing_takes_no_more_room_than_is_left_for_it() -> None:
+    sections = read_sections(UNSIGNED)
+    row = 37 + len("personal/x")
+    room = MAX_FILE_BYTES - SIGNING_BYTES - len(UNSIGNED) - row
+    full = write_sections(sections | {"personal/x": bytes(room)})
+    assert len(full) == MAX_FILE_BYTES - SIGNING_BYTES
+    assert verify(sign(full, KEY, "photos")) is not None
+
+
 def test_unsigned_is_refused_with_words_and_can_be_signed(tmp_path: Path) -> None:
     with pytest.raises(AvatarError, match="telepresence avatar sign"):
         verify(UNSIGNED)
@@ -100,83 +153,3 @@ def test_presence_vector() -> None:
     ):  # fmt: skip
         assert not proves(dataclasses.replace(moment, **change), public_bytes(KEY), prove(moment, KEY))
     assert not proves(moment, b"short", b"")
-
-
-class Ends:
-    """A sender's half and a receiver's, on one connection."""
-
-    def __init__(self, key: Ed25519PrivateKey | None, man_in_the_middle: bool = False) -> None:
-        self.shown: list[bytes] = []
-        self.refused: list[str] = []
-        self.sender = PresenceExchange("alice", "bob", key, lambda *_: None, lambda _: None)
-        self.receiver = PresenceExchange("bob", "alice", None, lambda d, _: self.shown.append(d), self.refused.append)
-        self.sender.begin(5, b"a" * 32, b"b" * 32)
-        self.receiver.begin(5, b"b" * 32, b"m" * 32 if man_in_the_middle else b"a" * 32)
-
-    def meet(self, data: bytes, claimed: bytes | None = None) -> None:
-        from telepresence.avatar.sections import digest
-
-        challenge = self.receiver.on_offer(digest(data), 0.0)
-        assert challenge is not None
-        proof = self.sender.on_challenge(parse_challenge(challenge.fields()), claimed or data, digest(data))
-        self.receiver.on_avatar(data, True)
-        if proof is not None:
-            self.receiver.on_proof(parse_proof(proof.fields()))
-
-
-def test_who_owns_an_avatar_is_shown_and_nobody_else() -> None:
-    owner = Ends(KEY)
-    owner.meet(SIGNED)
-    assert (owner.shown, owner.refused) == ([SIGNED], [])
-    for impostor in (Ends(OTHER), Ends(None)):
-        impostor.meet(SIGNED)
-        impostor.receiver.tick(11.0)
-        assert not impostor.shown
-        assert UNPROVED in impostor.refused[0]
-    claims = Ends(OTHER)  # it signs, but with a key that is not the avatar's
-    claims.meet(SIGNED, claimed=sign(UNSIGNED, OTHER))
-    assert (claims.shown, claims.refused) == ([], [UNPROVED])
-
-
-def test_replay_and_a_hub_in_between_are_refused() -> None:
-    between = Ends(KEY, man_in_the_middle=True)
-    between.meet(SIGNED)
-    assert (between.shown, between.refused) == ([], [UNPROVED])
-    again = Ends(KEY)
-    again.meet(SIGNED)
-    old = again.receiver._proof
-    assert old is not None
-    again.receiver.begin(6, b"b" * 32, b"a" * 32)  # reconnected: the old proof counts no more
-    challenge = again.receiver.on_offer(parse_challenge(_challenge()).sha256, 0.0)
-    assert challenge is not None
-    again.receiver.on_avatar(SIGNED, True)
-    again.receiver.on_proof(parse_proof(_proof(old[1], challenge.sha256)))
-    assert (len(again.shown), again.refused) == (1, [UNPROVED])
-
-
-def test_samples_and_old_files() -> None:
-    sample = Ends(None)
-    sample.meet(sample_avatar_bytes())
-    assert sample.shown == [sample_avatar_bytes()]
-    old = Ends(KEY)
-    old.meet(UNSIGNED)
-    assert not old.shown
-    assert "sign it" in old.refused[0]
-
-
-def test_certificates() -> None:
-    line = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32)
-    assert certificate_of(f"v=0\r\n{line}\r\n{line}\r\n") == b"\xab" * 32
-
-
-def _challenge() -> dict[str, str]:
-    import base64
-    import hashlib
-
-    return {"nonce": base64.b64encode(bytes(32)).decode(), "sha256": hashlib.sha256(SIGNED).hexdigest()}
-
-
-def _proof(signature: bytes, sha256: str) -> dict[str, str]:
-    import base64
-
-    return {"signature": base64.b64encode(signature).decode(), "sha256": sha256}

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from telepresence.avatar.owner import sign
+from telepresence.avatar.sections import write_sections
 from telepresence.face.basis import default_basis
 from telepresence.face.motion import Motion, Pose
 from telepresence.hub.messages import Payload
@@ -19,6 +24,16 @@ from telepresence.rtc.cache import AvatarCache
 from telepresence.rtc.peer import Ours, Peer, State
 from telepresence.wire.codec import MotionPacket
 from telepresence.wire.thrift import Rate
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)
+
+
+def avatar_file(size: int, key: Ed25519PrivateKey | None = KEY, made: str = "photos", **meta: object) -> bytes:
+    """A file of about so many bytes, signed unless there is no key; nobody can be seen in it."""
+    about = {"name": "x", "engine": None, "free_for_all": False} | meta
+    first = {"meta": json.dumps(about).encode(), "neutral": b"n", "reference/0": b"r", "background": b"b"}
+    data = write_sections(first | {"rest": os.urandom(size)})
+    return data if key is None else sign(data, key, made)
 
 
 def run(test: Callable[[], Awaitable[None]], timeout_s: float = 20) -> None:
@@ -105,11 +120,11 @@ async def pair(folder: Path, ours_a: Ours | None = None, ours_b: Ours | None = N
     cache_a, cache_b = AvatarCache(folder / "a"), AvatarCache(folder / "b")
 
     def new_a() -> Peer:
-        peers["a"] = Peer("b", ours_a or Ours(None, cache=cache_a, rate=Rate.EVERY), relay_to("b"), seen_a)
+        peers["a"] = Peer("a", "b", ours_a or Ours(None, cache=cache_a, rate=Rate.EVERY), relay_to("b"), seen_a)
         return peers["a"]
 
     new_a()
-    peers["b"] = Peer("a", ours_b or Ours(None, cache=cache_b), relay_to("a"), seen_b)
+    peers["b"] = Peer("b", "a", ours_b or Ours(None, cache=cache_b), relay_to("a"), seen_b)
     peers["a"].start()
     try:
         yield Pair(peers["a"], peers["b"], seen_a, seen_b, relayed, new_a)

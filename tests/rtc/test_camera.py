@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from telepresence.avatar.samples import sample_motion
 from telepresence.errors import InputError, MediaError, TelepresenceError
@@ -140,15 +141,15 @@ def test_the_worker_goes_on_after_a_picture_that_is_none(caplog: pytest.LogCaptu
     box: Mailbox[Tracked] = Mailbox()
     taken: Mailbox[bool] = Mailbox()
 
-    class Nonsense:
-        def to_ndarray(self, **options: str) -> None:
+    class Nonsense(CameraPicture):
+        def rgb(self) -> NDArray[np.uint8]:
             taken.put(True)
             raise RuntimeError("no picture")
 
     worker = Landmarker(box.put)
     worker.start()
     try:
-        worker.mailbox.put(CameraPicture(Nonsense(), now_us()))
+        worker.mailbox.put(Nonsense(None, now_us()))
         assert taken.take(20)  # not replaced by the next
         worker.mailbox.put(CameraPicture(np.zeros((64, 64, 3), np.uint8), now_us()))
         assert box.take(10) is not None

@@ -13,6 +13,7 @@ from telepresence.face.mouth import Mouth
 from telepresence.rtc.capture import PageLeg
 from telepresence.rtc.lips import Lips
 from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.tracks import Hold
 from tests.rtc.pair import run, until
 
 
@@ -36,16 +37,17 @@ class Parts:
 
     def __init__(self) -> None:
         self.page_leg = PageLeg()
-        self.holds: list[tuple[int | None, int]] = []
+        self.holds: list[tuple[int | None, Hold]] = []
         self.heard: list[tuple[Mouth, float]] = []
-        self.times: list[tuple[int, int, float | None]] = [(0, 4_000_000_000, 41.5), (2, 7, None)]
+        self.times = [(0, 4_000_000_000, 41.5, 30.0, 12.0), (2, 7, None, 0.0, 0.0)]
 
-    def picture_times(self, now: int) -> list[tuple[int, int, float | None]]:
-        taken, self.times = self.times, []
+    def picture_times(self, now: int) -> list[tuple[int, int, float | None, float, float]]:
+        taken = [*self.times]
+        self.times.clear()
         return taken
 
-    def hold(self, place: int | None, hold_us: int) -> None:
-        self.holds.append((place, hold_us))
+    def hold(self, place: int | None, hold: Hold) -> None:
+        self.holds.append((place, hold))
 
     def hear(self, mouth: Mouth, level: float) -> None:
         self.heard.append((mouth, level))
@@ -67,7 +69,7 @@ def test_the_page_is_told_once_when_its_pictures_were_captured() -> None:
             await task
         assert len(page.told) == 1
         assert page.told[0]["type"] == "pictures"
-        assert page.told[0]["at"] == [[0, 4_000_000_000, 41.5], [2, 7, None]]
+        assert page.told[0]["at"] == [[0, 4_000_000_000, 41.5, 30.0, 12.0], [2, 7, None, 0.0, 0.0]]
         assert abs(page.told[0]["now_ms"] - now_us() / 1000) < 5_000
 
     run(test)
@@ -76,9 +78,10 @@ def test_the_page_is_told_once_when_its_pictures_were_captured() -> None:
 def test_holds_and_voices_of_the_page_arrive_and_end_with_it() -> None:
     page, parts, _, lips = made()
     page.handlers[Delay](Delay(2, 120.0))
+    page.handlers[Delay](Delay(1, 20.0, 95.5))
     page.handlers[Voice](Voice((0.5, 0.25, 0.0), 0.7))
     lips.release()
-    assert parts.holds == [(2, 120_000), (None, 0)]
+    assert parts.holds == [(2, Hold(120_000)), (1, Hold(20_000, 95_500)), (None, Hold())]
     assert parts.heard == [(Mouth(0.5, 0.25, 0.0), 0.7)]
 
 

@@ -15,21 +15,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from telepresence.avatar.file import pack, save
+from telepresence.avatar.deletion import delete
+from telepresence.avatar.file import pack
 from telepresence.avatar.model import Avatar
+from telepresence.avatar.owner import key_path, own_key, save_signed, sign, sign_file
 from telepresence.avatar.samples import sample_avatar, sample_motion
+from telepresence.errors import AvatarError, InputError
 from telepresence.rtc import exchange, greeting, own_avatar
 from telepresence.rtc.cache import AvatarCache
+from telepresence.rtc.hello import Hello
 from telepresence.rtc.landmarker import Landmarker, MotionMaker
 from telepresence.rtc.monotonic import now_us
-from telepresence.rtc.own_avatar import OwnAvatar, Version
+from telepresence.rtc.own_avatar import OwnAvatar, Version, check_own
 from telepresence.rtc.peer import Ours, Peer
 from telepresence.rtc.renderer import Picture, Renderer
 from telepresence.runtime.engine import open_engine
 from telepresence.wire.thrift import Rate
 from tests.rtc.call import edge, hub
-from tests.rtc.pair import Pair, packet, pair, run, until
+from tests.rtc.pair import KEY, Pair, avatar_file, packet, pair, run, until
 
 STEP_S = 1 / 30
 AGAIN_S = 0.4
@@ -46,7 +51,7 @@ def _hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tuned(size: int = 1000, name: str = "tuned") -> Avatar:
     """The sample with personal tensors, of so many bytes; no engine knows them."""
-    return replace(sample_avatar(), name=name, personal={"0" * 64: os.urandom(size)})
+    return replace(sample_avatar(), name=name, free_for_all=False, personal={"0" * 64: os.urandom(size)})
 
 
 # the file
@@ -69,7 +74,7 @@ class Watched:
 
 @contextlib.asynccontextmanager
 async def watched(path: Path) -> AsyncIterator[Watched]:
-    save(tuned(), path)
+    save_signed(tuned(), path)
     made = Watched(path)
     task = asyncio.ensure_future(made.own.watch(made.first.ours, made.versions.append))
     try:
@@ -87,7 +92,7 @@ def test_a_new_version_is_told_once_with_the_next_epoch(tmp_path: Path) -> None:
             await seen.looks()
             assert (seen.versions, seen.said) == ([], [])
             for epoch in (1, 2):
-                save(tuned(), path)
+                save_signed(tuned(), path)
                 await until(lambda epoch=epoch: len(seen.versions) == epoch)
                 ours = seen.versions[-1].ours
                 assert ours.avatar == path.read_bytes()
@@ -102,10 +107,10 @@ def test_a_new_version_is_told_once_with_the_next_epoch(tmp_path: Path) -> None:
 
 def test_the_epoch_begins_anew_after_the_last(tmp_path: Path) -> None:
     path = tmp_path / "me.avatar"
-    save(tuned(), path)
+    save_signed(tuned(), path)
     own = OwnAvatar(path, False, print)
     last = own.load(Ours(None, epoch=255)).ours
-    save(tuned(), path)
+    save_signed(tuned(), path)
     assert own._look(path, last) is None
     version = own._look(path, last)
     assert version is not None
@@ -139,7 +144,7 @@ def test_a_broken_version_is_said_once_by_name_and_a_good_one_taken_after_it(tmp
             assert seen.versions == []
             assert all(str(path) in line and "go on seeing the one before" in line for line in seen.said)
             assert len(seen.said) == len(set(seen.said)) <= 2
-            save(tuned(), path)
+            save_signed(tuned(), path)
             await until(lambda: len(seen.versions) == 1)
 
     run(test)
@@ -158,7 +163,7 @@ def test_a_file_that_is_gone_or_none_any_more_is_said_and_may_come_back(tmp_path
             await seen.looks()
             assert len(seen.said) == 1
             assert str(path) in seen.said[0]
-            save(tuned(), path)
+            save_signed(tuned(), path)
             await until(lambda: len(seen.versions) == 1)
 
     run(test)
@@ -166,11 +171,11 @@ def test_a_file_that_is_gone_or_none_any_more_is_said_and_may_come_back(tmp_path
 
 def test_a_file_is_not_read_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "me.avatar"
-    save(tuned(), path)
+    save_signed(tuned(), path)
     said: list[str] = []
     own = OwnAvatar(path, False, said.append)
     ours = own.load(Ours(None)).ours
-    data = pack(tuned())
+    data = sign(pack(tuned()), own_key())
     for end in (len(data) // 3, len(data) // 2, len(data)):  # a look after each piece: none is read
         path.write_bytes(data[:end])
         assert own._look(path, ours) is None
@@ -180,11 +185,74 @@ def test_a_file_is_not_read_while_it_is_written(tmp_path: Path, monkeypatch: pyt
     assert own._look(path, version.ours) is None
 
 
+@pytest.mark.parametrize("whose", ["unsigned", "another's", "free for all by nobody's word"])
+def test_what_the_others_would_refuse_is_refused_here_with_words(tmp_path: Path, whose: str) -> None:
+    path = tmp_path / "me.avatar"
+    other = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
+    mine = replace(tuned(), free_for_all=whose.startswith("free"))
+    path.write_bytes(sign(pack(mine), other, "live") if whose == "another's" else pack(mine))
+    own = OwnAvatar(path, False, print)
+    with pytest.raises(AvatarError, match="signed with another key" if whose == "another's" else f"sign {path}"):
+        own.load(Ours(None))
+    with pytest.raises(AvatarError):
+        check_own(path)
+    sign_file(path, other if whose == "another's" else None)
+    if whose != "another's":
+        assert own.load(Ours(None)).ours.avatar == path.read_bytes()
+        check_own(path)
+
+
+def test_a_damaged_key_is_said_before_joining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    path = tmp_path / "me.avatar"
+    save_signed(replace(tuned(), free_for_all=False), path)
+    key_path().write_bytes(b"damaged")
+    with pytest.raises(InputError, match="your key is damaged"):
+        OwnAvatar(path, False, print).load(Ours(None))
+
+
+def test_an_avatar_that_is_deleted_in_the_middle_of_a_call_is_taken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    path = tmp_path / "me.avatar"
+
+    async def test() -> None:
+        async with watched(path) as seen:
+            tombstone = delete(path)
+            await until(lambda: bool(seen.versions))
+            ours = seen.versions[0].ours
+            assert (ours.avatar, ours.offer, ours.key, ours.deleted) == (None, None, None, (tombstone,))
+            assert "was deleted" in seen.said[0]
+            save_signed(tuned(), path)  # enrolled again
+            await until(lambda: len(seen.versions) == 2)
+            assert seen.versions[1].ours.avatar == path.read_bytes()
+
+    run(test)
+
+
+def test_another_file_can_be_worn_in_a_running_call(tmp_path: Path) -> None:
+    path, other = tmp_path / "me.avatar", tmp_path / "other.avatar"
+
+    async def test() -> None:
+        async with watched(path) as seen:
+            seen.own.wear(other)
+            await seen.looks()
+            assert seen.versions == []  # it is not there yet
+            save_signed(tuned(), other)
+            await until(lambda: len(seen.versions) == 1)
+            assert seen.versions[0].ours.avatar == other.read_bytes()
+            save_signed(tuned(), other)
+            await until(lambda: len(seen.versions) == 2)
+
+    run(test)
+
+
 # offers
 
 
 def ours_of(folder: Path, data: bytes | None) -> Ours:
-    return Ours(data, cache=AvatarCache(folder / "a"), rate=Rate.EVERY)
+    return Ours(data, cache=AvatarCache(folder / "a"), rate=Rate.EVERY, key=KEY)
 
 
 def hellos(sender: Peer) -> list[float]:
@@ -194,7 +262,8 @@ def hellos(sender: Peer) -> list[float]:
     send = sender.session.channels.send_control
 
     def counted(message: Any) -> None:
-        times.append(asyncio.get_running_loop().time())
+        if isinstance(message, Hello):
+            times.append(asyncio.get_running_loop().time())
         send(message)
 
     sender.session.channels.send_control = counted  # type: ignore[method-assign]
@@ -210,7 +279,7 @@ def no_violations(both: Pair) -> bool:
 
 
 def test_a_changed_avatar_reaches_who_is_connected_and_the_next_connection(tmp_path: Path) -> None:
-    first, second = os.urandom(30_000), os.urandom(300_000)
+    first, second = avatar_file(30_000), avatar_file(300_000)
 
     async def test() -> None:
         async with pair(tmp_path, ours_of(tmp_path, first)) as both:
@@ -233,7 +302,7 @@ def test_a_changed_avatar_reaches_who_is_connected_and_the_next_connection(tmp_p
 
 
 def test_changes_that_follow_each_other_fast_are_offered_as_one_when_they_may_be(tmp_path: Path) -> None:
-    versions = [os.urandom(20_000) for _ in range(5)]
+    versions = [avatar_file(20_000) for _ in range(5)]
 
     async def test() -> None:
         async with pair(tmp_path, ours_of(tmp_path, versions[0])) as both:
@@ -258,7 +327,7 @@ def test_changes_that_follow_each_other_fast_are_offered_as_one_when_they_may_be
 
 
 def test_a_change_while_the_one_before_is_under_way_waits_for_its_end(tmp_path: Path) -> None:
-    first, second = os.urandom(400_000), os.urandom(60_000)
+    first, second = avatar_file(400_000), avatar_file(60_000)
 
     async def test() -> None:
         async with pair(tmp_path, ours_of(tmp_path, first)) as both:
@@ -278,7 +347,7 @@ def test_a_change_while_the_one_before_is_under_way_waits_for_its_end(tmp_path: 
 
 
 def test_what_was_under_way_of_another_avatar_is_dropped_when_the_old_one_is_back(tmp_path: Path) -> None:
-    first, second = os.urandom(30_000), os.urandom(600_000)
+    first, second = avatar_file(30_000), avatar_file(600_000)
 
     async def test() -> None:
         async with pair(tmp_path, ours_of(tmp_path, first)) as both:
@@ -435,7 +504,7 @@ def test_the_old_one_is_drawn_until_the_new_one_is_ready_and_the_rest_pose_stays
 
 
 def test_pictures_go_on_while_a_large_avatar_arrives_and_is_prepared(tmp_path: Path) -> None:
-    first, second = pack(sample_avatar()), pack(tuned(3_700_000))
+    first, second = (sign(pack(one), KEY) for one in (sample_avatar(), tuned(3_700_000)))
     engine = open_engine("prior", 256, runtime="onnxruntime")
     engine.warm_up()
 
@@ -498,7 +567,7 @@ def test_pictures_go_on_while_a_large_avatar_arrives_and_is_prepared(tmp_path: P
 
 def test_a_running_call_gets_the_new_version_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "me.avatar"
-    save(sample_avatar(), path)
+    save_signed(sample_avatar(), path)
     new = replace(tuned(), neutral=sample_avatar().neutral * np.float32(1.001))
 
     async def test() -> None:
@@ -517,7 +586,7 @@ def test_a_running_call_gets_the_new_version_of_a_file(tmp_path: Path, capsys: p
             path.write_bytes(b"broken")
             await asyncio.sleep(10 * own_avatar.LOOK_S)
             assert stage.prepared is old
-            save(new, path)
+            save_signed(new, path)
             await until(lambda: stage.prepared is not old)
             assert stage.playout._epoch == 1
             assert stage.avatar == path.read_bytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from telepresence.rtc.peer import Ours, Peer, State
 from telepresence.rtc.transfer import offer_of
 from telepresence.wire.codec import MotionDecoder
 from telepresence.wire.thrift import Rate
-from tests.rtc.pair import Pair, Seen, packet, pair, run, until
+from tests.rtc.pair import KEY, Pair, Seen, avatar_file, packet, pair, run, until
 
 
 def test_motion_arrives_and_ages_are_comparable(tmp_path: Path) -> None:
@@ -168,12 +167,12 @@ def test_a_send_is_skipped_while_the_transport_holds_one(tmp_path: Path) -> None
 
 
 def test_avatar_is_fetched_verified_and_cached_while_motion_flows(tmp_path: Path) -> None:
-    data = os.urandom(400_000)
+    data = avatar_file(400_000)
     cache = AvatarCache(tmp_path / "b")
 
     async def test() -> None:
         async with pair(
-            tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a"), rate=Rate.EVERY), Ours(None, cache=cache)
+            tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a"), rate=Rate.EVERY, key=KEY), Ours(None, cache=cache)
         ) as both:
             await both.connected()
             sequence = 0
@@ -188,7 +187,7 @@ def test_avatar_is_fetched_verified_and_cached_while_motion_flows(tmp_path: Path
             assert not both.seen_a.avatars
         await until(lambda: cache.get(offer_of(data).sha256) == data)
         async with pair(
-            tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a"), rate=Rate.EVERY), Ours(None, cache=cache)
+            tmp_path, Ours(data, cache=AvatarCache(tmp_path / "a"), rate=Rate.EVERY, key=KEY), Ours(None, cache=cache)
         ) as again:
             await again.connected()
             await until(lambda: bool(again.seen_b.avatars))
@@ -202,7 +201,8 @@ def test_silence_leads_to_a_new_connection(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(channels, "HEARTBEAT_S", 0.2)
 
     async def test() -> None:
-        async with pair(tmp_path, Ours(os.urandom(9_000), cache=AvatarCache(tmp_path / "a"))) as both:
+        ours = Ours(avatar_file(9_000), cache=AvatarCache(tmp_path / "a"), key=KEY)
+        async with pair(tmp_path, ours) as both:
             await both.connected()
             await until(lambda: bool(both.seen_b.avatars))
             first = both.relayed[0].session
@@ -214,6 +214,7 @@ def test_silence_leads_to_a_new_connection(tmp_path: Path, monkeypatch: pytest.M
             assert both.b.session is not None
             assert both.a.session.number == both.b.session.number > first
             both.seen_b.motion.clear()
+            await until(lambda: both.b.proving.admits)  # proved anew
             assert both.a.send_motion(packet(1))
             await until(lambda: bool(both.seen_b.motion))
             assert len(both.seen_b.avatars) == 1  # known from before
@@ -352,7 +353,7 @@ def test_a_bye_is_noticed_while_an_answer_is_waited_for(tmp_path: Path) -> None:
         return True
 
     async def test() -> None:
-        asked = Peer("b", Ours(None, cache=AvatarCache(tmp_path)), relay, Seen())
+        asked = Peer("a", "b", Ours(None, cache=AvatarCache(tmp_path)), relay, Seen())
         asked.start()
         await until(lambda: len(relayed) == 1)
         asked.on_payload(Payload("bye", relayed[0].session - 1))  # of an older one

@@ -105,6 +105,42 @@ def test_a_beginning_that_is_taken_back_is_shown_no_more_and_said(whole: bytes) 
         assert told.picture() == 255
 
 
+def test_what_may_not_be_shown_any_more_goes_whole_as_it_is_and_however_late_it_is_prepared(whole: bytes) -> None:
+    with rendering() as (renderer, told):
+        renderer.put_avatar(WHO, whole, True, "avatar")
+        assert told.problem() is None
+        assert told.picture() == 255
+        renderer.put_avatar(WHO, b"", True)
+        while told.picture() != BLANK:  # one may have been under way
+            pass
+        renderer.put(WHO, sample_motion()[0], None)
+        assert renderer.size(WHO) is None
+        with renderer._changed:  # nothing is prepared before both are said
+            renderer._wardrobe.put(WHO, renderer._stage(WHO), whole, True, "avatar")
+            renderer._wardrobe.take_back(WHO, entirely=True)
+        renderer._wardrobe.pool.submit(lambda: None).result()
+        assert renderer.size(WHO) is None
+        renderer.put_avatar(WHO, whole, True, "sample avatar")
+        assert told.problem() is None
+        assert told.picture() == 255
+
+
+def test_pictures_carry_the_label_of_the_avatar_that_is_drawn(whole: bytes) -> None:
+    labels: list[str] = []
+    with rendering() as (renderer, told):
+        publish = renderer._publish
+        renderer._publish = lambda picture: (labels.append(picture.label), publish(picture))  # type: ignore[method-assign]
+        renderer.put_avatar(WHO, whole, True, "avatar")
+        assert told.picture() == 255
+        renderer.put_avatar(WHO, bytes(bytearray(whole)), True, "sample avatar")
+        assert told.problem() is None
+        assert told.problem() is None
+        renderer.put(WHO, sample_motion()[0], None)
+        told.picture()
+        assert labels[0] == "avatar"
+        assert labels[-1] == "sample avatar"
+
+
 def test_a_whole_avatar_that_is_damaged_takes_its_beginning_with_it(whole: bytes) -> None:
     with rendering() as (renderer, told):
         renderer.put_avatar(WHO, whole[:150_000], False)

@@ -12,7 +12,8 @@ from aiortc.sdp import SessionDescription
 
 from telepresence.rtc.landmarker import CameraPicture
 from telepresence.rtc.renderer import Picture
-from telepresence.rtc.viewers import Viewers
+from telepresence.rtc.session import CLOSE_S
+from telepresence.rtc.viewers import MAX_PAGES, Viewers
 from tests.rtc.call import ClipTrack
 from tests.rtc.pair import run, until
 
@@ -116,5 +117,43 @@ def test_a_page_that_opens_while_an_avatar_rests_is_shown_it_until_its_owner_lea
             assert await first_picture(made) is not None
             made.forget("anna")
             assert await first_picture(made) is None
+
+    run(test)
+
+
+def test_a_page_is_told_of_the_end_at_once_whatever_the_edge_still_has_to_wait_for() -> None:
+    async def test() -> None:
+        async with viewers(Seen()) as made:
+            page, answer = await offer(made, grey(100))
+            await page.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            await until(lambda: page.connectionState == "connected")
+            (here,) = made._pages
+            (transceiver,) = here.getTransceivers()
+            go_on = asyncio.Event()
+            stop = transceiver.stop
+
+            async def stuck() -> None:  # as an encoder or a decoder can be
+                await go_on.wait()
+                await stop()
+
+            transceiver.stop = stuck  # type: ignore[method-assign]
+            made.close()
+            await until(lambda: page.connectionState == "closed", CLOSE_S / 2)
+            go_on.set()
+            await page.close()
+
+    run(test)
+
+
+def test_of_too_many_pages_one_that_never_connected_gives_way_before_one_that_is_in_use() -> None:
+    async def test() -> None:
+        async with viewers(Seen()) as made:
+            page, answer = await offer(made, grey(100))
+            await page.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            await until(lambda: page.connectionState == "connected")
+            others = [(await offer(made, grey(200)))[0] for _ in range(MAX_PAGES)]
+            assert made.count == MAX_PAGES
+            assert next(pc.connectionState for pc in made._pages) == "connected"
+            await asyncio.gather(page.close(), *(other.close() for other in others))
 
     run(test)
