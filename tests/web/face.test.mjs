@@ -5,6 +5,8 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { AvatarError, readAvatar } from "../../web/face/avatar-file.js";
+import { points } from "../../web/browser/face-mesh.js";
+import { Speaker } from "../../web/browser/speaker.js";
 import { basis, loadBasis } from "../../web/face/basis.js";
 import { clamp, fitPose, invertPose, keypoints, toSquare } from "../../web/face/motion.js";
 import { resized } from "../../web/face/pictures.js";
@@ -125,6 +127,39 @@ test("a puppet rests, moves, and settles", () => {
   for (; now < 20_000_000 && puppet.dueUs !== null; now += 33_333) puppet.keypoints(playout, now);
   assert.equal(puppet.dueUs, null, "nothing moves any more");
   assert.equal(puppet.keypoints(playout, now), null);
+});
+
+test("landmarks as MediaPipe writes them", () => {
+  const point = (...fields) => fields.flatMap(([number, value]) => [(number << 3) | 5, ...new Uint8Array(Float32Array.of(value).buffer)]);
+  const message = (...all) => Uint8Array.from(all.flatMap((one) => [0x0a, one.length, ...one]));
+  const written = message(point([1, 0.5], [2, 0.25], [3, -0.125]), point([1, 0.75], [2, 1]), point([3, 2], [1, 1], [4, 9], [5, 9]));
+  assert.deepEqual([...points(written)], [0.5, 0.25, -0.125, 0.75, 1, 0, 1, 0, 2]);
+  assert.deepEqual([...points(new Uint8Array(0))], []);
+  const shifted = new Uint8Array([7, ...written]).subarray(1); // as it lies in WebAssembly's memory
+  assert.deepEqual([...points(shifted)], [...points(written)]);
+  for (const broken of [Uint8Array.of(0x12, 0), Uint8Array.of(0x0a, 5, 0x08, 1, 1, 1, 1), Uint8Array.of(0x0a, 0xff, 1), written.subarray(0, 9)]) {
+    assert.throws(() => points(broken), /another way/);
+  }
+});
+
+test("a voice without a face moves the lips, and hands over to a face and back", () => {
+  const { random, events } = vectors.speaking;
+  const chances = [...random];
+  const speaker = new Speaker(() => chances.shift());
+  let wanted = null;
+  for (const [kind, now, ...given] of events) {
+    let sent = null;
+    wanted = given.pop();
+    if (kind === "voice") sent = speaker.voice(given[0], given[1], now);
+    else if (kind === "face") sent = speaker.face({ captureUs: now - 20_000, motion: motions[given[0]] }, now);
+    else sent = speaker.rest(motions[given[0]], now);
+    if (wanted === null) assert.equal(sent, null, `${kind} at ${now}`);
+    else {
+      assert.deepEqual([sent.captureUs, sent.rest], wanted.slice(0, 2), `${kind} at ${now}`);
+      if (wanted[2]) near(short(sent.motion), wanted[2], 2e-4, `${kind} at ${now}`);
+    }
+  }
+  assert.ok(chances.length < random.length - 1, "it has blinked");
 });
 
 test("the sample avatar", async () => {

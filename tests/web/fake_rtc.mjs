@@ -47,7 +47,8 @@ export class FakePeer extends EventTarget {
   }
 
   async setLocalDescription() {
-    this.localDescription = { type: "", sdp: `v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=${this.id}\r\n` };
+    const certificate = `a=fingerprint:sha-256 ${Array(32).fill((this.id & 255).toString(16).padStart(2, "0")).join(":")}`;
+    this.localDescription = { type: "", sdp: `v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=${this.id}\r\n${certificate}\r\n` };
     this.#pair();
   }
 

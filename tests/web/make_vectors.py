@@ -6,6 +6,7 @@ Faces are given by numbers from which both sides make the same points, so that t
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +27,12 @@ from telepresence.face.motion import (
     rotation_vector,
     to_square,
 )
+from telepresence.face.mouth import Mouth
 from telepresence.face.retarget import Retarget
 from telepresence.face.smoothing import MotionSmoother
 from telepresence.face.tracking import MotionExtractor
+from telepresence.rtc.landmarker import Tracked
+from telepresence.rtc.speaker import Speaker
 from telepresence.runtime.engine import resized
 from telepresence.wire.codec import MotionPacket
 from telepresence.wire.playout import Playout
@@ -81,6 +85,7 @@ def make() -> dict[str, Any]:
         "smoothed": smoothed(motions),
         "retargeted": retargeted(motions, shape),
         "playout": playout(),
+        "speaking": speaking(motions),
         "avatar": avatar(),
         "resized": resizes(),
     }
@@ -188,6 +193,34 @@ def playout() -> dict[str, Any]:
         "samples": samples,
         "counts": {name: getattr(counts, name) for name in counts.__slots__},
     }
+
+
+def speaking(motions: list[Motion]) -> dict[str, Any]:
+    """A voice of eight seconds alone, a face for three, the voice again for two, and rest; 20 a second."""
+    chance = random.Random(1)  # as the speaker's own, for its blinks
+    events: list[list[Any]] = []
+    speaker = Speaker()
+    for n in range(20 * 15):
+        now = 3_000_000 + 50_000 * n
+        mouth, level = [values(abs(np.sin(0.3 * n + k)))[0] for k in range(3)], values(abs(np.cos(0.1 * n)))[0]
+        index = n % len(motions)
+        if 160 <= n < 220:
+            packet = MotionPacket(0, now - 20_000, motions[index])
+            events.append(["face", now, index, _sent(speaker.camera(Tracked(packet, True, 0), now))])
+        elif n >= 260:
+            packet = MotionPacket(0, now, motions[index], rest=True)
+            events.append(["rest", now, index, _sent(speaker.camera(Tracked(packet, False, 0), now))])
+        if n < 260:
+            events.append(["voice", now, mouth, level, _sent(speaker.voice(Mouth(*mouth), level, now))])
+    return {"random": [chance.random() for _ in range(8)], "events": events}
+
+
+def _sent(packet: MotionPacket | None) -> list[Any] | None:
+    """When, whether at rest, and of every other one the motion."""
+    if packet is None:
+        return None
+    written_out = packet.capture_us // 50_000 % 2 == 0
+    return [packet.capture_us, packet.rest, short(packet.motion) if written_out else None]
 
 
 def avatar() -> dict[str, Any]:

@@ -16,6 +16,7 @@ import { ProtocolError, TokenBucket, checkedName, parseObject } from "../../web/
 import { checkedDescription } from "../../web/browser/session.js";
 import { sha256, slowly } from "../../web/browser/sha256.js";
 import { CHUNK_BYTES, Incoming, Outgoing, WINDOW_BYTES, offerOf, parseMessage, parseOffer } from "../../web/browser/transfer.js";
+import { signAvatar, writeSections } from "../../web/owner/signature.js";
 import { FakePeer } from "./fake_rtc.mjs";
 
 const bytes = (size, seed = 1) => Uint8Array.from({ length: size }, (_, n) => (n * 7 + (n >> 8) * seed) & 255);
@@ -252,8 +253,10 @@ test("attempts: eager at first after a loss, patient later", () => {
 });
 
 test("only data is accepted", () => {
-  assert.ok(checkedDescription("v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
-  for (const sdp of ["v=0", "m=audio 9 x\r\n", "m=application 9 x\r\nm=video 9 x\r\n"]) assert.throws(() => checkedDescription(sdp));
+  const print = `a=fingerprint:sha-256 ${Array(32).fill("AB").join(":")}\r\n`;
+  const good = `v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n${print}`;
+  assert.equal(checkedDescription(`${good}a=fingerprint:sha-512 ${Array(64).fill("CD").join(":")}\r\n`), good);
+  for (const sdp of ["v=0", good.replace(print, ""), `${good}${print.replace("AB", "AC")}`, "m=audio 9 x\r\n", "m=application 9 x\r\nm=video 9 x\r\n"]) assert.throws(() => checkedDescription(sdp));
 });
 
 test("numbers go up, also over a reload", () => {
@@ -262,15 +265,27 @@ test("numbers go up, also over a reload", () => {
   assert.ok(nextNumber(0) > 1.7e15);
 });
 
-async function participant(id, data) {
-  const got = { motion: [], avatars: [], previews: [], payloads: [] };
-  const ours = { avatar: data, offer: data && (await offerOf(data)) };
+const pairOfKeys = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+const KEY = { privateKey: pairOfKeys.privateKey, bytes: new Uint8Array(await crypto.subtle.exportKey("raw", pairOfKeys.publicKey)) };
+
+/** A file of about so many bytes, signed with KEY; nobody can be seen in it. */
+async function avatarFile(size, seed = 1) {
+  const meta = new TextEncoder().encode('{"engine":null,"free_for_all":false,"name":"x"}');
+  const sections = [["meta", meta], ["neutral", bytes(1)], ["reference/0", bytes(1)], ["background", bytes(1)], ["rest", bytes(size, seed)]];
+  return signAvatar(await writeSections(sections), KEY, "photos");
+}
+
+async function participant(id, data, key = KEY) {
+  const got = { motion: [], avatars: [], previews: [], payloads: [], unshown: [], labels: [] };
+  const ours = { avatar: data, offer: data && (await offerOf(data)), key };
   const made = [];
   const on = {
     relay: (payload) => { got.payloads.push(payload); setImmediate(() => got.other?.onPayload(payload, got.otherWins)); return !got.deaf; },
     way: () => ({ iceServers: [], relayOnly: false }),
     onMotion: (packet) => got.motion.push(packet),
-    onAvatar: (avatar) => got.avatars.push(avatar),
+    us: id === "a" ? "b" : "a",
+    onAvatar: (avatar, label) => { got.avatars.push(avatar); got.labels.push(label); },
+    onUnshown: (reason) => got.unshown.push(reason),
     onPreview: (preview) => got.previews.push(preview),
     cache: { find: async () => null, keep: () => {} },
   };
@@ -278,8 +293,10 @@ async function participant(id, data) {
   return { peer, got, made, on };
 }
 
-async function pair(one = bytes(120_000), other = null) {
-  const [a, b] = [await participant("b", one), await participant("a", other)];
+const LARGE = await avatarFile(120_000);
+
+async function pair(one = LARGE, other = null, key = KEY) {
+  const [a, b] = [await participant("b", one, key), await participant("a", other, key)];
   [a.got.other, b.got.other, a.got.otherWins, b.got.otherWins] = [b.peer, a.peer, true, false];
   return [a, b];
 }
@@ -294,7 +311,8 @@ test("two meet: hello, the avatar, its preview, motion, how they want to be show
   a.peer.start();
   await until(() => connected(a, b), "connected");
   await until(() => b.got.avatars.length, "the avatar");
-  assert.deepEqual(b.got.avatars[0], bytes(120_000));
+  assert.deepEqual(b.got.avatars[0], LARGE);
+  assert.deepEqual([b.got.labels[0], b.peer.label], ["photo avatar", "photo avatar"]);
   assert.equal(b.got.previews.length, 2);
   assert.deepEqual([b.peer.exchange.receiving, a.peer.exchange.sending, a.got.avatars.length], [null, false, 0]);
   assert.deepEqual(b.peer.presence, { name: "Ada", muted: true, camera: true, sound: true, pageMs: null });
@@ -310,7 +328,7 @@ test("two meet: hello, the avatar, its preview, motion, how they want to be show
 });
 
 test("both offer at once: one connection comes of it", async () => {
-  const [a, b] = await pair(bytes(2000), bytes(3000, 3));
+  const [a, b] = await pair(await avatarFile(2000), await avatarFile(3000, 3));
   a.peer.start();
   b.peer.start();
   await until(() => connected(a, b), "connected");
@@ -320,7 +338,7 @@ test("both offer at once: one connection comes of it", async () => {
 });
 
 test("a lost connection is made anew, whoever notices; the avatar is not sent twice", async () => {
-  const [a, b] = await pair(bytes(2000));
+  const [a, b] = await pair(await avatarFile(2000));
   a.peer.start();
   await until(() => b.got.avatars.length, "the avatar");
   for (const side of [a, b]) {
@@ -332,6 +350,27 @@ test("a lost connection is made anew, whoever notices; the avatar is not sent tw
   assert.equal(b.got.avatars.length, 1);
   assert.ok(a.peer.rebuilds >= 2);
   end(a, b);
+});
+
+test("who only has the file, or nobody's signature on it, is not shown and does not move", async () => {
+  const stranger = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+  const other = { privateKey: stranger.privateKey, bytes: KEY.bytes }; // says that it is the owner
+  const [a, b] = await pair(await avatarFile(2000), null, other);
+  a.peer.start();
+  await until(() => b.got.unshown.length, "refused");
+  assert.match(b.peer.unshown, /did not prove/);
+  assert.deepEqual([b.got.avatars.length, b.got.previews.length, b.peer.label], [0, 0, null]);
+  for (let n = 1; n < 10; n += 1) {
+    a.peer.sendMotion({ captureUs: n * 33_000, motion: MOTION, rest: false });
+    await soon();
+  }
+  assert.deepEqual([b.got.motion.length, b.peer.state], [0, "connected"]);
+  end(a, b);
+  const [c, d] = await pair(bytes(2000));
+  c.peer.start();
+  await until(() => d.got.unshown.length, "refused");
+  assert.equal(d.got.avatars.length, 0);
+  end(c, d);
 });
 
 test("silence ends a connection after three heartbeats", async () => {

@@ -6,6 +6,7 @@ const OTHERS_MS = 1000 / 12;
 const PATIENCE = 2.5; // of its intervals: who has waited for so long comes before everybody
 const IDLE_MS = 100; // without anything due, until the next look
 const WINDOW_MS = 5000;
+const MOST_HOLD_MS = 200;
 
 /** One participant's avatar. */
 class Stage {
@@ -22,6 +23,15 @@ class Stage {
     this.coming = 0; // counts avatars, so that an older one that is prepared late is not taken
     this.drawnMs = -Infinity;
     this.fresh = true; // whether motion has come since the last picture
+    this.hold = { ms: 0, age: null }; // pictures are held back by so much, or until they are so old: the sound is met then
+    this.turn = 0; // counts pictures, so that one held back for long does not cover a later one
+    this.shownTurn = 0;
+  }
+
+  /** For how long a picture is held back that is so old, ms; null: its age is not known. */
+  holdMs(age) {
+    const wanted = this.hold.age !== null && age !== null ? this.hold.age - age : this.hold.ms;
+    return Math.min(MOST_HOLD_MS, Math.max(0, wanted));
   }
 
   /** When it wants to be drawn, on the clock of performance.now(); Infinity: not before something comes. */
@@ -45,7 +55,10 @@ export class Drawing {
 
   /**
    * @param {{engine: object, size: number, newPlayout: () => object, newPuppet: (prepared: object) => object,
-   *   ageMs: (id: string, captureUs: number) => number|null, onPicture: (id: string) => void, onProblem: (id: string, text: string) => void}} options
+   *   localMs: (id: string, captureUs: number) => number|null, onPicture: (id: string) => void,
+   *   onShown: (id: string, capturedMs: number|null, heldMs: number) => void, onProblem: (id: string, text: string) => void}} options
+   *   localMs: a time of somebody's packets on the clock of performance.now(); onPicture: whether there is a picture has
+   *   changed; onShown: each picture, and when what it shows was captured (null at rest)
    */
   constructor(options) {
     this.options = options;
@@ -72,19 +85,37 @@ export class Drawing {
     }
   }
 
+  /** Hold somebody's pictures back by so much, or, unless that is null, until they are so old, ms. */
+  hold(id, ms, age = null) {
+    const stage = this.#stages.get(id);
+    if (stage) stage.hold = { ms, age };
+  }
+
+  /** Nothing is shown of somebody's avatar any more, be it whole or not. */
+  undress(id) {
+    const stage = this.#stages.get(id);
+    if (!stage) return;
+    stage.coming += 1; // what is being prepared is not taken
+    stage.whole = false;
+    this.#blank(stage);
+  }
+
   /** The connection to somebody is gone; the next one begins anew. */
   lost(id) {
     this.#stages.get(id)?.playout.linkLost();
     this.#wake();
   }
 
-  /** Somebody's avatar file, or its beginning; null takes the beginning back. */
+  /** Somebody's avatar file, or its beginning; null takes the beginning back, or (whole) all of it. */
   async setAvatar(id, data, whole) {
     const stage = this.#stage(id);
     if (!whole && stage.whole) return; // of a new version: the one before is shown until the new one is whole
     stage.coming += 1;
     const turn = stage.coming;
-    if (!data) return this.#blank(stage);
+    if (!data) {
+      if (whole) stage.whole = false; // nothing of it may be shown any more
+      return this.#blank(stage);
+    }
     try {
       const prepared = await this.options.engine.prepare(data, { whole });
       if (!prepared || stage.coming !== turn || this.#stages.get(id) !== stage) return void prepared?.close?.();
@@ -204,14 +235,18 @@ export class Drawing {
       prepared.close?.();
       return;
     }
-    this.#show(stage, picture);
-    const now = performance.now();
-    const age = captureUs === null ? null : this.options.ageMs(stage.id, captureUs);
-    this.#pictures.push({ at: now, took: now - began, age, id: stage.id });
-    if (this.#pictures.length > 2000) this.#pictures.splice(0, 1000);
+    const capturedMs = captureUs === null ? null : this.options.localMs(stage.id, captureUs);
+    stage.turn += 1;
+    const held = stage.holdMs(capturedMs === null ? null : performance.now() - capturedMs);
+    const shown = { turn: stage.turn, picture, capturedMs, held, took: performance.now() - began };
+    if (held > 0) setTimeout(() => this.#show(stage, shown), held);
+    else this.#show(stage, shown);
   }
 
-  #show(stage, picture) {
+  #show(stage, { turn, picture, capturedMs, held, took }) {
+    const over = this.#stages.get(stage.id) !== stage || !stage.prepared || turn < stage.shownTurn;
+    if (over) return void picture.close?.();
+    stage.shownTurn = turn;
     const { canvas, context } = stage;
     if (canvas.width !== picture.width) Object.assign(canvas, { width: picture.width, height: picture.height });
     if (picture instanceof ImageData) context.putImageData(picture, 0, 0);
@@ -219,6 +254,10 @@ export class Drawing {
       context.drawImage(picture, 0, 0);
       picture.close();
     }
+    const now = performance.now();
+    this.#pictures.push({ at: now, took, age: capturedMs === null ? null : now - capturedMs, id: stage.id });
+    if (this.#pictures.length > 2000) this.#pictures.splice(0, 1000);
+    this.options.onShown(stage.id, capturedMs, held);
     if (stage.drawn) return;
     stage.drawn = true;
     this.options.onPicture(stage.id);

@@ -73,12 +73,16 @@ class Engine {
     this.size = size;
     /** What came of WebGPU, in a few words; for the console and for tests. */
     this.reason = "";
+    /** Why it does not draw faster, for the user; empty: nothing is known to be in the way. */
+    this.note = "";
   }
 
   /** What draws, in a few words. */
   get drawnBy() {
     const { way, threads } = this.#drawer;
-    return `ONNX Runtime Web \u00b7 ${way === "webgpu" ? "WebGPU" : `WebAssembly, ${threads} thread${threads === 1 ? "" : "s"}`}`;
+    if (way === "webgpu") return "ONNX Runtime Web \u00b7 WebGPU";
+    const why = [this.note, globalThis.crossOriginIsolated ? "" : "no more threads without HTTPS"].filter(Boolean).join(", ");
+    return `ONNX Runtime Web \u00b7 WebAssembly, ${threads} thread${threads === 1 ? "" : "s"}${why && ` (${why})`}`;
   }
 
   /** Threads that it draws with. */
@@ -135,6 +139,7 @@ class Engine {
     } catch (error) {
       other?.close();
       this.reason ||= `no WebGPU: ${error.message}`;
+      this.note = "WebGPU is no better here";
     }
     console.info(`drawing: ${this.drawnBy}. ${this.reason}`);
   }
@@ -157,11 +162,11 @@ async function trial(drawer, { data, keypoints }) {
 
 /**
  * Load an engine: its description, its graphs, a worker. Resolves when WebAssembly is ready; WebGPU is tried after that.
- * @param {{engines: string, name: string, size: number, sample?: string, gpu?: boolean}} config  engines: address of the
- *   folder; sample: that of an avatar to compare by, without which WebGPU is not tried; gpu: try it even on a slow one
+ * @param {{engines: string, name: string, size: number, sample?: string, gpu?: boolean, threads?: number}} config  engines: address of the
+ *   folder; sample: that of an avatar to compare by, without which WebGPU is not tried; gpu: try it even on a slow one; threads: of WebAssembly
  * @returns {Promise<Engine>}
  */
-export async function createEngine({ engines, name, size, sample = "", gpu = false }) {
+export async function createEngine({ engines, name, size, sample = "", gpu = false, threads = threadsHere() }) {
   const folder = new URL(`${engines}${name}/`, location.href);
   const info = await (await fetched(new URL("engine.json", folder), "no-cache")).json();
   if (!info.sizes?.includes(size)) throw new Error(`engine ${name} has no size ${size}`);
@@ -177,12 +182,15 @@ export async function createEngine({ engines, name, size, sample = "", gpu = fal
       throw error;
     }
   };
-  const engine = new Engine(await load("wasm", threadsHere(), LOAD_MS), size);
+  const engine = new Engine(await load("wasm", threads, LOAD_MS), size);
   if (sample) tryGpu(engine, () => load("webgpu", 1, GPU_MS), sample, gpu);
   return engine;
 }
 
-/** Without isolation from other pages there is no memory to share; one core is left for faces and for sound. */
+/**
+ * Without isolation from other pages there is no memory to share. One core is left for faces and for sound: two threads on
+ * two busy cores wait for each other, and draw half as fast as one.
+ */
 function threadsHere() {
   if (!globalThis.crossOriginIsolated) return 1;
   return Math.max(1, Math.min(MOST_THREADS, (navigator.hardwareConcurrency ?? 2) - 1));
@@ -194,12 +202,14 @@ async function tryGpu(engine, make, sample, anyway) {
     const slow = adapter && (adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false);
     engine.reason = adapter ? "" : "no WebGPU here";
     if (slow) engine.reason = "WebGPU is done in software here";
+    engine.note = engine.reason;
     if (!adapter || (slow && !anyway)) return;
     const data = new Uint8Array(await (await fetched(sample)).arrayBuffer());
     const { basis } = await import("../face/basis.js");
     await engine.improve(make, { data, keypoints: basis().mean.map((value) => value * 0.4) });
   } catch (error) {
     engine.reason = `no WebGPU: ${error.message}`;
+    engine.note = "no WebGPU here";
   }
 }
 

@@ -21,8 +21,8 @@ export class AvatarExchange {
 
   /**
    * @param {{find: (sha256: string) => Promise<Uint8Array|null>, keep: (sha256: string, data: Uint8Array) => void,
-   *   onAvatar: (data: Uint8Array) => void, onPreview: (data: Uint8Array|null) => void}} on  find, keep: a cache;
-   *   onPreview: the file's beginning, not verified; null takes it back
+   *   onAvatar: (data: Uint8Array, sha256: string) => void, onPreview: (data: Uint8Array|null, sha256: string) => void}} on
+   *   find, keep: a cache; onPreview: the file's beginning, not verified; null takes it back. With the hash offered
    */
   constructor(on) {
     this.on = on;
@@ -30,6 +30,9 @@ export class AvatarExchange {
 
   /** What we show from the next offer on. @param {Uint8Array|null} data */
   change(data) { this.#data = data; }
+
+  /** What came is not kept: it is fetched again, from the cache or from them, when it is offered again. */
+  forget() { this.#have = null; }
 
   /** How much of theirs is here, 0 to 1; null: nothing is under way. */
   get receiving() { return this.#incoming && this.#incoming.received / this.#incoming.offer.size; }
@@ -73,7 +76,7 @@ export class AvatarExchange {
     channels.sendAvatar(incoming.take(message.offset, message.chunk));
     this.#lookAfter();
     if (incoming.complete) this.#finish(incoming, channels);
-    else if (PREVIEW_BYTES.some((size) => before < size && size <= incoming.received)) this.on.onPreview(incoming.prefix);
+    else if (PREVIEW_BYTES.some((size) => before < size && size <= incoming.received)) this.on.onPreview(incoming.prefix, incoming.offer.sha256);
   }
 
   /** Send as much of ours as the window allows. */
@@ -111,7 +114,7 @@ export class AvatarExchange {
   /** Take back what is shown of an avatar that does not come; should it go on to come, it is shown when whole. */
   #lookAfter() {
     clearTimeout(this.#watch);
-    this.#watch = setTimeout(() => this.#incoming && this.on.onPreview(null), STALL_MS);
+    this.#watch = setTimeout(() => this.#incoming && this.on.onPreview(null, this.#incoming.offer.sha256), STALL_MS);
   }
 
   async #finish(incoming, channels) {
@@ -129,7 +132,7 @@ export class AvatarExchange {
       this.#incoming = new Incoming(incoming.offer);
       channels.sendControl({ type: "want", sha256: incoming.offer.sha256, start: 0 });
     } else {
-      this.on.onPreview(null);
+      this.on.onPreview(null, incoming.offer.sha256);
     }
   }
 
@@ -137,6 +140,6 @@ export class AvatarExchange {
     clearTimeout(this.#watch);
     this.#have = offer.sha256;
     this.#incoming = null;
-    this.on.onAvatar(data);
+    this.on.onAvatar(data, offer.sha256);
   }
 }

@@ -1,6 +1,7 @@
 // The control channel's messages: who speaks what, and which avatar. The twin of telepresence/rtc/hello.py; docs/edge.md
 // specifies every field.
 
+import { PARSERS as OWNERS } from "../owner/presence.js";
 import { ProtocolError, checkedInteger, checkedName, parseObject, printable } from "./rules.js";
 import { MAX_AVATAR_BYTES, parseOffer } from "./transfer.js";
 
@@ -17,7 +18,8 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 /**
  * Message -> UTF-8 JSON. One of
  * {type: "hello", schemas, avatar: {sha256, size, epoch} | null}, {type: "want", sha256, start},
- * {type: "state", name, muted, camera, sound, pageMs?: number}, {type: "refuse", code, message}.
+ * {type: "state", name, muted, camera, sound, pageMs?: number}, {type: "refuse", code, message}; what ../owner/gate.js
+ * sends goes as it is.
  */
 export function encode({ type, ...fields }) {
   if (type === "hello") fields = { protocol: PROTOCOL, ...fields };
@@ -50,6 +52,7 @@ export function agreed(schemas, hello) {
 }
 
 const PARSERS = {
+  ...OWNERS,
   hello({ protocol, schemas, avatar }) {
     if (!Array.isArray(schemas) || !schemas.length || schemas.length > MAX_SCHEMAS) throw new ProtocolError("hello.schemas");
     return {

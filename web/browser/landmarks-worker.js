@@ -1,42 +1,32 @@
-// Face landmarks in a worker: MediaPipe's Face Mesh with refined lips and irises, as in telepresence/face/landmarks.py.
-// A classic worker, since MediaPipe's files are scripts and no modules. landmarks.js talks to it.
+// Face landmarks in a worker. A classic worker, since MediaPipe's files are scripts and no modules. landmarks.js talks to it.
 //
-// to here    {type: "load", vendor}           {type: "see", picture: ImageBitmap}
-// from here  {type: "ready"}  {type: "seen", points: Float32Array|null}  {type: "failed", reason}
+// to here    {type: "load", vendor, faces}    {type: "see", picture: ImageBitmap, still: boolean}
+// from here  {type: "ready", slow}  {type: "seen", faces: Float32Array[]}  {type: "failed", reason}
 
-/* global importScripts, FaceMesh */
+/* global importScripts */
 
 let mesh = null;
-let canvas = null;
-let found = null;
 
 self.onmessage = async ({ data }) => {
   try {
-    if (data.type === "load") await load(data.vendor);
-    else await see(data.picture);
+    if (data.type === "load") await load(data);
+    else await see(data);
   } catch (error) {
     self.postMessage({ type: "failed", reason: String(error?.message ?? error) });
   }
 };
 
-async function load(vendor) {
-  importScripts(`${vendor}face_mesh.js`);
-  mesh = new FaceMesh({ locateFile: (file) => vendor + file });
-  mesh.setOptions({ maxNumFaces: 1, refineLandmarks: true, minDetectionConfidence: 0.5, minTrackingConfidence: 0.5 });
-  mesh.onResults(({ multiFaceLandmarks }) => { found = multiFaceLandmarks?.[0] ?? null; });
-  await mesh.initialize();
-  self.postMessage({ type: "ready" });
+async function load({ vendor, faces }) {
+  const { FaceMesh, shims } = await import("./face-mesh.js");
+  const run = (url) => importScripts(url);
+  shims(run);
+  mesh = new FaceMesh();
+  await mesh.load({ vendor, run, faces });
+  self.postMessage({ type: "ready", slow: mesh.slow });
 }
 
-async function see(picture) {
-  const { width, height } = picture;
-  canvas ??= new OffscreenCanvas(width, height);
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  canvas.getContext("2d").drawImage(picture, 0, 0);
+async function see({ picture, still }) {
+  const faces = await mesh.see(picture, picture, still);
   picture.close();
-  found = null;
-  await mesh.send({ image: canvas });
-  const points = found && new Float32Array(3 * found.length);
-  found?.forEach(({ x, y, z }, i) => points.set([x * width, y * height, z * width], 3 * i));
-  self.postMessage({ type: "seen", points }, points ? [points.buffer] : []);
+  self.postMessage({ type: "seen", faces }, faces.map((face) => face.buffer));
 }

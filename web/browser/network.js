@@ -22,9 +22,11 @@ export class Network extends EventTarget {
   /**
    * @param {{url: string, room: string, token: string, schemas: number[]}} address
    * @param {import("./peer.js").Ours} ours
-   * @param {{onMotion: (id: string, packet: object, nowUs: number) => void, onAvatar: (id: string, data: Uint8Array) => void,
-   *   onPreview: (id: string, data: Uint8Array|null) => void, onSound: (from: string, payload: object) => boolean,
-   *   cache: {find: Function, keep: Function}}} on  onSound: false if we have no sound now
+   * @param {{onMotion: (id: string, packet: object, nowUs: number) => void,
+   *   onAvatar: (id: string, data: Uint8Array, label: string) => void,
+   *   onPreview: (id: string, data: Uint8Array|null, label: string) => void, onUnshown?: (id: string, reason: string) => void,
+   *   onSound: (from: string, payload: object) => boolean, cache: {find: Function, keep: Function, drop?: Function}}} on
+   *   onUnshown: nothing is shown of somebody's avatar any more; onSound: false if we have no sound now
    * @param {{hub?: Hub, make?: Function}} [parts]  for tests
    */
   constructor(address, ours, on, { hub = new Hub(address), make = undefined } = {}) {
@@ -122,8 +124,10 @@ export class Network extends EventTarget {
       relay: (payload) => this.hub.relay(id, { ...payload, media: "motion" }),
       way: () => ({ iceServers: this.iceServers, relayOnly: this.relayOnly }),
       onMotion: (packet, now) => this.on.onMotion(id, packet, now),
-      onAvatar: (data) => this.on.onAvatar(id, data),
-      onPreview: (data) => this.on.onPreview(id, data),
+      us: this.id,
+      onAvatar: (data, label) => this.on.onAvatar(id, data, label),
+      onPreview: (data, label) => this.on.onPreview(id, data, label),
+      onUnshown: (reason) => this.on.onUnshown?.(id, reason),
       cache: this.on.cache,
     };
     const peer = new Peer(id, this.ours, on, this.make);

@@ -8,7 +8,8 @@ import { Landmarks, warmUp } from "./landmarks.js";
 
 /** @param {{engines: string, engine: string, sample_avatar: string, size: number}} config */
 export async function loadParts({ engines, engine: name, sample_avatar: sample, size }) {
-  const [engine] = await Promise.all([createEngine({ engines, name, size, sample }), loadBasis(), warmUp().catch(() => {})]); // who has no camera needs no landmarks
+  warmUp().catch(() => {}); // not waited for: who cannot be followed takes part with an avatar at rest
+  const [engine] = await Promise.all([createEngine({ engines, name, size, sample }), loadBasis()]);
   return {
     engine,
     Landmarks,

@@ -4,8 +4,8 @@
 // just joined offers; an offer with a higher number than one's own makes its receiver the one who asks.
 
 import { Counters } from "./channels.js";
-import { AvatarExchange } from "./exchange.js";
 import { SCHEMAS, agreed } from "./hello.js";
+import { Proving } from "./proving.js";
 import { Retrying } from "./retrying.js";
 import { ProtocolError, nowUs } from "./rules.js";
 import { Session, pause, within } from "./session.js";
@@ -17,10 +17,12 @@ const HELLO_MS = 5000;
 const FAREWELL_MS = 200; // for a refusal to leave before the connection closes
 const PRESENT_MS = 250; // between two messages of how we want to be shown
 const OFFER_AGAIN_MS = 8000; // between two avatars of ours
+const OWNERS = new Set(["challenge", "proof", "forget"]);
 
 /**
  * @typedef {object} Ours  what we tell everybody
  * @property {Uint8Array|null} avatar @property {{sha256: string, size: number, epoch: number}|null} offer
+ * @property {import("../owner/keys.js").OwnKey|null} [key]  what proves that it is ours; none for a sample
  */
 
 /** Events: "state", "presence", "progress" (of its avatar). What is urgent goes to the functions of `on`. */
@@ -46,8 +48,10 @@ export class Peer extends EventTarget {
   /**
    * @param {string} id @param {Ours} ours
    * @param {{relay: (payload: object) => boolean, way: () => {iceServers: RTCIceServer[], relayOnly: boolean},
-   *   onMotion: (packet: object, nowUs: number) => void, onAvatar: (data: Uint8Array) => void,
-   *   onPreview: (data: Uint8Array|null) => void, cache: {find: Function, keep: Function}}} on
+   *   onMotion: (packet: object, nowUs: number) => void, onAvatar: (data: Uint8Array, label: string) => void,
+   *   onPreview: (data: Uint8Array|null, label: string) => void, onUnshown?: (reason: string) => void, us?: string,
+   *   cache: {find: Function, keep: Function, drop?: Function}}} on  us: our id. What comes of its avatar may be shown;
+   *   onUnshown: nothing of it any more
    * @param {Function} [make]  makes an RTCPeerConnection, for tests
    */
   constructor(id, ours, on, make = undefined) {
@@ -56,8 +60,15 @@ export class Peer extends EventTarget {
     this.ours = ours;
     this.on = on;
     this.make = make;
-    this.exchange = new AvatarExchange({ onAvatar: on.onAvatar, onPreview: on.onPreview, ...on.cache });
+    this.proving = new Proving(on.us ?? "", id, ours, { ...on, changed: () => this.#emit("progress") });
+    this.exchange = this.proving.exchange;
   }
+
+  /** What its pictures are labelled with; null: none are shown. */
+  get label() { return this.proving.label; }
+
+  /** Why its avatar is not shown, for people; empty if it is, or is on its way. */
+  get unshown() { return this.proving.unshown; }
 
   /** Offer now, whatever there was before, and keep the connection up from now on. */
   start() {
@@ -84,12 +95,16 @@ export class Peer extends EventTarget {
     return this.state === "connected" && this.schema !== null && this.#session.channels.sendMotion(packet);
   }
 
+  /** Bytes of the present connection on the wire; null: not known. @returns {Promise<{sent: number, received: number}|null>} */
+  async wire() { return (await this.#session?.wire()) ?? null; }
+
   /** The connection's clock; null while there is none. */
   get clock() { return this.#session?.channels.clock ?? null; }
 
   /** Show us as this from now on: as soon as the rules allow. @param {Ours} ours */
   change(ours) {
     this.ours = ours;
+    this.proving.change(ours);
     this.#follow();
   }
 
@@ -105,7 +120,7 @@ export class Peer extends EventTarget {
     this.#turn += 1;
     clearTimeout(this.presenting);
     clearTimeout(this.following);
-    this.exchange.close();
+    this.proving.close();
     this.#drop();
   }
 
@@ -221,7 +236,10 @@ export class Peer extends EventTarget {
   #events(session) {
     const present = (act) => (...all) => { if (this.#session === session()) act(...all); };
     return {
-      onOpen: present(() => this.#greet()),
+      onOpen: present(() => {
+        this.proving.begin(this.#session);
+        this.#greet();
+      }),
       onMotion: present((packet, now) => this.#onMotion(packet, now)),
       onControl: present((message) => this.#onControl(message)),
       onAvatarMessage: present((message) => this.#onAvatarMessage(message)),
@@ -231,7 +249,8 @@ export class Peer extends EventTarget {
   }
 
   #onMotion(packet, now) {
-    if (this.state === "connected") this.on.onMotion(packet, now); // else it overtook its hello
+    if (this.state !== "connected") return; // it overtook its hello
+    if (this.proving.admits) this.on.onMotion(packet, now); // else its avatar is not proved yet, on this connection
   }
 
   #onControl(message) {
@@ -242,6 +261,7 @@ export class Peer extends EventTarget {
       this.exchange.onWant(message, this.#offered);
       return this.exchange.pump(nowUs(), this.#session.channels);
     }
+    if (OWNERS.has(message.type)) return this.proving.onMessage(message, this.#offered);
     const { name, muted, camera, sound, pageMs } = message;
     this.presence = { name, muted, camera, sound, pageMs };
     return this.#emit("presence");
@@ -259,7 +279,7 @@ export class Peer extends EventTarget {
     this.schema = found.schema;
     this.#greeted.resolve();
     this.#set("connected");
-    this.exchange.onOffer(message.avatar, this.#session.channels);
+    this.proving.onOffer(message.avatar);
     this.#emit("progress");
   }
 

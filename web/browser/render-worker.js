@@ -24,7 +24,8 @@ const doings = {
     ort.env.wasm.wasmPaths = vendor;
     ort.env.wasm.numThreads = threads;
     ort.env.logLevel = "error";
-    const options = { executionProviders: [way] };
+    // Threads that wait sleep: those that spin take the processor from what finds faces, and from sound.
+    const options = { executionProviders: [way], extra: { session: { intra_op: { allow_spinning: "0" } } } };
     const encode = await ort.InferenceSession.create(graphs.encode, options);
     const render = await ort.InferenceSession.create(graphs.render, options);
     engine = { encode, render, references, size };

@@ -1,11 +1,13 @@
-// The sending half of a page by itself: camera, landmarks, motion. Without a face it says so five times a second, with
-// the last motion seen, so that whoever joins late sees the avatar come to rest.
+// The sending half of a page by itself: camera, landmarks, motion; while no face is seen, what the voice makes of the lips.
+// Without either it says so five times a second, with the last motion seen, so that whoever joins late sees the avatar
+// come to rest.
 
 import { restMotion, toSquare } from "../face/motion.js";
 import { MotionSmoother } from "../face/smoothing.js";
 import { MotionExtractor } from "../face/tracking.js";
 import { percentiles } from "./drawing.js";
 import { nowUs } from "./rules.js";
+import { Speaker } from "./speaker.js";
 
 const REST_MS = 200;
 const FORGET_US = 1_000_000; // without a face for so long, somebody else may be next: their shape is learned anew
@@ -19,8 +21,8 @@ export class Sending {
   #smoother = new MotionSmoother();
   #last = restMotion();
   #seenUs = null;
-  #sentMs = -Infinity;
-  #lastUs = 0;
+  #seenMs = -Infinity;
+  #speaker = new Speaker();
   #track = null;
   #faces = []; // [when, how long its landmarks took] of the last seconds
 
@@ -32,6 +34,9 @@ export class Sending {
     this.options = options;
     this.face = false; // whether one is seen now
   }
+
+  /** Where faces are found: "worker" or "page"; empty while they are not looked for. */
+  get where() { return this.#landmarks?.where ?? ""; }
 
   /** Begin. */
   start() {
@@ -67,6 +72,11 @@ export class Sending {
     }
   }
 
+  /** A mouth that was heard (open, wide, round; and loudness; each 0..1): it speaks for a face that is not seen. */
+  hear(mouth, level) {
+    this.#send(this.#speaker.voice(mouth, level, nowUs()));
+  }
+
   close() {
     clearInterval(this.timer);
     this.timer = null;
@@ -90,20 +100,19 @@ export class Sending {
     }
     this.#seenUs = captureUs;
     this.#last = this.#smoother.smooth(this.#extractor.extract(toSquare(points, width, height)), captureUs);
-    this.#faces.push([performance.now(), tookMs]);
-    this.#send(captureUs, false);
+    this.#seenMs = performance.now();
+    this.#faces.push([this.#seenMs, tookMs]);
+    this.#send(this.#speaker.face({ captureUs, motion: this.#last }, nowUs()));
   }
 
   #rest() {
-    if (this.face && performance.now() - this.#sentMs < 2 * REST_MS) return;
+    if (this.face && performance.now() - this.#seenMs < 2 * REST_MS) return;
     this.face = false;
-    this.#send(nowUs(), true);
+    this.#send(this.#speaker.rest(this.#last, nowUs()));
   }
 
-  #send(captureUs, rest) {
-    this.#sentMs = performance.now();
-    this.#lastUs = Math.max(this.#lastUs + 1, captureUs); // what is sent must not go back in time
-    this.options.onMotion({ captureUs: this.#lastUs, motion: this.#last, rest });
+  #send(sent) {
+    if (sent) this.options.onMotion(sent);
   }
 
   #fail(error) {

@@ -13,7 +13,7 @@ export async function sha256(data) {
   return hex(subtle ? new Uint8Array(await subtle.digest("SHA-256", data)) : slowly(data));
 }
 
-const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+export const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const turn = (word, by) => (word >>> by) | (word << (32 - by));
 
 /** The same without the browser's help: 50 ms for a large avatar. @param {Uint8Array} data @returns {Uint8Array} */

@@ -4,6 +4,7 @@
 const NAME = "telepresence-avatars";
 const OWN = "own";
 const MOST_BYTES = 64 * 1024 * 1024; // of the others' avatars; the least recently used go first
+const KEPT_MS = 7 * 24 * 3600 * 1000; // of the others' avatars, since they were used last
 const WAIT_MS = 3000;
 
 /** Keys to {data, name, size, usedMs}. Nothing here throws: what cannot be kept comes again. */
@@ -23,8 +24,18 @@ export class Store {
   /** Another's avatar by its hash; verified when it was kept. @returns {Promise<Uint8Array|null>} */
   async find(sha256) {
     const found = await this.#get(`sha256:${sha256}`);
+    if (found && found.usedMs < Date.now() - KEPT_MS) {
+      await this.drop(sha256);
+      return null;
+    }
     if (found) this.#put(`sha256:${sha256}`, found);
     return found?.data ?? null;
+  }
+
+  /** Forget another's avatar. */
+  async drop(sha256) {
+    this.#held.delete(`sha256:${sha256}`);
+    await this.#do("readwrite", (kept) => kept.delete(`sha256:${sha256}`));
   }
 
   async keep(sha256, data) {
@@ -33,7 +44,7 @@ export class Store {
     let left = MOST_BYTES;
     for (const one of all.filter(({ key }) => key !== OWN).sort((a, b) => b.usedMs - a.usedMs)) {
       left -= one.data.length;
-      if (left >= 0) continue;
+      if (left >= 0 && one.usedMs >= Date.now() - KEPT_MS) continue;
       this.#held.delete(one.key);
       await this.#do("readwrite", (kept) => kept.delete(one.key));
     }

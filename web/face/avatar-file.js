@@ -71,7 +71,7 @@ export async function readAvatar(data, whole = true) {
   };
 }
 
-function readTable(data) {
+export function readTable(data) {
   if (MAGIC.some((byte, i) => i < data.length && data[i] !== byte)) throw new AvatarError("not an avatar file");
   if (data.length < HEAD_BYTES) return null;
   const view = over(data);
@@ -118,7 +118,7 @@ function checkTable(table) {
   }
 }
 
-async function content(data, { name, start, end, hash }) {
+export async function content(data, { name, start, end, hash }) {
   const body = data.subarray(start, end);
   if ((await sha256(body)) !== toHex(hash)) throw new AvatarError(`the avatar's section ${name} is damaged (its hash differs)`);
   return body;

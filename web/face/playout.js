@@ -18,6 +18,7 @@ const FORGET_US = 1_000_000;
 const EASE_US = 250_000;
 const SPLICE_US = [5_000, 120_000];
 const SPLICE_SHARE = 0.15;
+const PICTURE_US = 33_333;
 const CALM_US = 5_000_000;
 const SETTLED = 0.002;
 const SLEW = 0.1;
@@ -25,8 +26,8 @@ const SNAP_US = 150_000;
 
 /** The two newest motions, and what follows from them. */
 class Plan {
-  constructor(before, beforeUs, newest, newestUs, velocity, mean) {
-    Object.assign(this, { before, beforeUs, newest, newestUs, velocity, mean });
+  constructor(before, beforeUs, newest, newestUs, velocity, mean, woke = false) {
+    Object.assign(this, { before, beforeUs, newest, newestUs, velocity, mean, woke });
   }
 
   /** The motion at a time on the sender's clock. */
@@ -120,6 +121,7 @@ export class Playout {
     const fresh = this.#rest || packet.epoch !== this.#epoch || this.#arrivals.restarted || this.#gone(nowUs);
     this.#epoch = packet.epoch;
     this.#rest = packet.rest;
+    const woke = this.#still && !packet.still;
     this.#still = packet.still;
     if (this.#arrivals.restarted) {
       this.#delayUs = nowUs - packet.captureUs;
@@ -129,7 +131,7 @@ export class Playout {
     const newest = Still.of(packet.motion);
     this.#learnCalm(newest, packet.captureUs);
     const mean = packet.still || !this.#calm ? newest.face : this.#calm.face;
-    this.#plan = planned(fresh ? null : this.#plan, newest, packet.captureUs, mean);
+    this.#plan = planned(fresh ? null : this.#plan, newest, packet.captureUs, mean, woke);
     return true;
   }
 
@@ -190,13 +192,15 @@ export class Playout {
     let expected = this.#shown;
     const old = this.#shownPlan;
     if (old && this.state !== "resting") {
-      tau = Math.round(SPLICE_SHARE * Math.max(0, this.#shownUs - old.newestUs));
+      const known = this.#plan.woke ? this.#plan.beforeUs : old.newestUs;
+      tau = Math.round(SPLICE_SHARE * Math.max(0, this.#shownUs - known));
       if (old.newest.like(target)) expected = old.at(this.#shownUs);
       if (this.#offset) expected = expected.moved(this.#offset);
     }
     this.#offset = target.to(expected);
     // A correction under way is not hurried by the next packet, but fades on: its time constant shortens with it.
-    this.#offsetTauUs = Math.max(least, Math.min(most, Math.max(tau, Math.round(0.7 * this.#offsetTauUs))));
+    const before = this.#plan.woke ? 0 : Math.round(0.7 * this.#offsetTauUs); // or has long faded
+    this.#offsetTauUs = Math.max(least, Math.min(most, Math.max(tau, before)));
     this.#shownPlan = this.#plan;
   }
 
@@ -230,12 +234,16 @@ export class Playout {
   }
 }
 
-/** The next plan; without one before, or after a gap, nothing is known of the velocity. */
-function planned(before, newest, newestUs, mean) {
+/**
+ * The next plan; without one before, or after a gap, nothing is known of the velocity. `woke`: the motion before was said
+ * to last, as far as it can be seen, until there is another.
+ */
+function planned(before, newest, newestUs, mean, woke) {
   const still = newest.to(newest);
   if (!before || !before.newest.like(newest)) return new Plan(newest, newestUs, newest, newestUs, still, mean);
-  const span = newestUs - before.newestUs;
+  const beforeUs = woke ? Math.max(before.newestUs, newestUs - PICTURE_US) : before.newestUs;
+  const span = newestUs - beforeUs;
   const known = span > 0 && span <= VELOCITY_GAP_US;
   const velocity = known ? scaled(limited(before.newest.to(newest), span / 1e6), 1e6 / span) : still;
-  return new Plan(before.newest, before.newestUs, newest, newestUs, velocity, mean);
+  return new Plan(before.newest, beforeUs, newest, newestUs, velocity, mean, woke);
 }
