@@ -55,7 +55,7 @@ class VirtualCamera:
         InputError: the module or the device is missing; the message says how to get it.
     """
 
-    def __init__(self, device: str | None = None, *, text: str = "avatar") -> None:
+    def __init__(self, device: str | None = None) -> None:
         try:
             import pyvirtualcam
         except (ImportError, OSError) as error:
@@ -64,18 +64,18 @@ class VirtualCamera:
             self._camera: Any = pyvirtualcam.Camera(WIDTH, HEIGHT, FPS, device=device)
         except (RuntimeError, OSError, ValueError) as error:
             raise InputError(f"{_LINUX if sys.platform.startswith('linux') else _OBS} ({error})") from error
-        self._text = text
 
     @property
     def device(self) -> str:
         """What other programs list it as."""
         return str(self._camera.device)
 
-    def write(self, picture: Picture) -> None:
-        """Show a picture (S, S, 3 or 4) uint8 RGB; returns at once."""
+    def write(self, picture: Picture, text: str | None = "avatar") -> None:
+        """Show a picture (S, S, 3 or 4) uint8 RGB, labelled so; None: it is of nobody. Returns at once."""
         from telepresence.sinks.label import label
 
-        self._camera.send(canvas(label(self._text, picture.shape[0]).on_copy(picture)))
+        labelled = picture if text is None else label(text, picture.shape[0]).on_copy(picture)
+        self._camera.send(canvas(labelled))
 
     def close(self) -> None:
         """Give the device back. Safe to call twice."""

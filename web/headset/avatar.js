@@ -2,9 +2,15 @@
 // its own half of the picture and lets through what the matte leaves out.
 
 import { DoubleSide, Group, LinearFilter, Mesh, PlaneGeometry, ShaderMaterial, Texture } from "../vendor/three/build/three.module.js";
+import { Sign } from "./sign.js";
 
 export const LEFT = 1; // three's own layers: what only the left eye sees
 export const RIGHT = 2;
+const TAG_M = [0.42, 0.046];
+const NAME_M = 0.022; // height of the letters
+const LABEL_M = 0.018;
+const BEFORE_M = 0.1; // of the plane: no shoulder is as near
+const WAITING_M = -0.2; // of the tag from the head's centre, while there is no body
 
 const VERTEX = `
   varying vec2 at;
@@ -13,8 +19,11 @@ const VERTEX = `
     gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0);
   }`;
 
+const WORDS = { connecting: "connecting", lost: "out of reach", refused: "no link" };
+
 // The picture: colour above, matte below, left eye left. Half a pixel of either is kept clear of its neighbour.
-// The colour is composed over the person's own background; the matte's faint rim, where that shows, is left out.
+// The colour is composed over the person's own background; the matte's faint rim, where that shows, is left out. Nobody
+// is cut off by the picture's edge: a bust fades out below.
 const FRAGMENT = `
   uniform sampler2D pictures;
   uniform float column;
@@ -24,7 +33,7 @@ const FRAGMENT = `
     vec2 inside = clamp(at, pixel, 1.0 - pixel) * 0.5;
     vec3 colour = texture2D(pictures, inside + vec2(column, 0.5)).rgb;
     float matte = texture2D(pictures, inside + vec2(column, 0.0)).r;
-    float rim = smoothstep(0.0, 0.06, min(min(at.x, 1.0 - at.x), at.y));
+    float rim = smoothstep(0.0, 0.08, min(at.x, 1.0 - at.x)) * smoothstep(0.0, 0.3, at.y);
     float alpha = smoothstep(0.4, 0.9, matte) * rim;
     if (alpha < 0.01) discard;
     gl_FragColor = vec4(colour, alpha);
@@ -45,11 +54,15 @@ export class Avatar {
     this.texture.flipY = false; // bitmaps are flipped as they are decoded
     this.eyes = [this.#eye(LEFT, 0), this.#eye(RIGHT, 0.5)];
     this.#plane.visible = false;
+    this.tag = new Sign(...TAG_M);
+    this.tag.mesh.position.z = BEFORE_M;
+    this.group.add(this.tag.mesh);
     this.pictures = 0;
+    this.newestUs = 0;
   }
 
-  /** Where it sits and how large it is; `body` is null while there is no avatar. */
-  place(seat, body) {
+  /** Where it sits, how large it is, and who it is; `body` is null while there is no avatar. */
+  place({ seat, body, name, state, label }) {
     this.group.position.set(...seat.position);
     this.group.rotation.y = seat.yaw;
     this.#ready = body !== null;
@@ -60,18 +73,25 @@ export class Avatar {
       }
     }
     this.#plane.visible = this.#ready && this.pictures > 0;
+    const bottom = body === null ? WAITING_M : -body.head[1] - body.width / 2;
+    this.tag.mesh.position.y = bottom + TAG_M[1];
+    const about = state === "connected" ? (body === null ? "avatar on its way" : label) : WORDS[state] ?? state;
+    this.tag.write([{ text: name || "Somebody", size: NAME_M, colour: "#ffffff", weight: 600 }, { text: about, size: LABEL_M, colour: "#b9c6ce" }]);
   }
 
   /** Decode a picture, off this thread, and show it; of those that come meanwhile only the newest. */
-  async show(picture) {
+  async show(picture, onShown = () => {}) {
+    if (picture.renderedUs < this.newestUs) return; // held back for longer than the one after it
+    this.newestUs = picture.renderedUs;
     if (this.#decoding) {
-      this.#waiting = picture;
+      this.#waiting = [picture, onShown];
       return;
     }
     this.#decoding = true;
     try {
       const bitmap = await createImageBitmap(new Blob([picture.jpeg], { type: "image/jpeg" }), { imageOrientation: "flipY" });
       this.#set(bitmap, picture);
+      onShown();
     } catch {
       // a damaged picture: the next one is 30 ms away
     }
@@ -79,13 +99,14 @@ export class Avatar {
     if (this.#waiting !== null) {
       const next = this.#waiting;
       this.#waiting = null;
-      this.show(next);
+      this.show(...next);
     }
   }
 
   dispose() {
     this.texture.image?.close?.();
     this.texture.dispose();
+    this.tag.dispose();
     for (const mesh of this.eyes) {
       mesh.geometry.dispose();
       mesh.material.dispose();

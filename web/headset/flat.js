@@ -8,6 +8,8 @@ const HEAD_M = 1.2;
 const STEP = 0.1; // of an arrow key, of the whole reach
 const EASE = 0.15; // of what is left, a frame
 const AT = new Vector3(0, HEAD_M, -1.3);
+const LEAST_FOV = 34; // degrees, from top to bottom
+const BESIDE = (13 * Math.PI) / 180; // of the outermost head's middle: room for its shoulders
 
 export class Flat {
   #x = 0;
@@ -24,6 +26,16 @@ export class Flat {
   move(x, y) {
     this.#x = Math.max(-1, Math.min(1, x));
     this.#y = Math.max(-1, Math.min(1, y));
+  }
+
+  /** Show everybody: the view is as wide as the outermost seats. @param {[number, number, number][]} heads */
+  frame(heads, aspect) {
+    const aside = Math.max(0, ...heads.map(([x, , z]) => Math.abs(Math.atan2(x, -z))));
+    const wide = Math.min(aside + BESIDE, 1.35);
+    const fov = (2 * Math.atan(Math.tan(wide) / aspect) * 180) / Math.PI;
+    this.camera.aspect = aspect;
+    this.camera.fov = Math.min(100, Math.max(LEAST_FOV, fov));
+    this.camera.updateProjectionMatrix();
   }
 
   /** Once a frame. */

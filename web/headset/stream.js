@@ -37,7 +37,10 @@ export function readPicture(body) {
   };
 }
 
-/** Events: "room" (detail: the participants), "picture" (detail: readPicture), "state" (detail: {text, live}). */
+/**
+ * Events: "welcome" (detail: its fields), "room" (detail: the participants), "picture" (detail: readPicture), "state"
+ * (detail: {text, live}).
+ */
 export class Stream extends EventTarget {
   #socket = null;
   #token;
@@ -68,9 +71,9 @@ export class Stream extends EventTarget {
     this.#socket.send(view.buffer);
   }
 
-  /** Avatars sit elsewhere: [{place, position, yaw}]. */
-  seats(seats) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(jsonFrame(SEATS, { seats }));
+  /** Everybody sits higher by so many metres than the computer puts them. */
+  raise(metres) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(jsonFrame(SEATS, { raised: metres }));
   }
 
   #open() {
@@ -112,6 +115,7 @@ export class Stream extends EventTarget {
     if (kind === ROOM) this.dispatchEvent(new CustomEvent("room", { detail: JSON.parse(text.decode(body)).participants }));
     if (kind === WELCOME) {
       this.#attempt = 0;
+      this.dispatchEvent(new CustomEvent("welcome", { detail: JSON.parse(text.decode(body)) }));
       this.#tell("Connected", true);
     }
     if (kind === ERROR) this.#said = JSON.parse(text.decode(body)).message;

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.routing import BaseRoute
 
 from telepresence.edge.drawing import Drawing, DrawingEvents
+from telepresence.edge.pages import Pages
 from telepresence.runtime.engine import open_engine
 from telepresence.sinks.headset.link import routes
 from telepresence.sinks.headset.qr import terminal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from telepresence.rtc.room import Room
 
 LOOK_S: Final = 0.25  # between looks at whether the room is another
+AVATAR: Final = "avatar"  # what is written under who is not shown yet
 
 
 class HeadsetDrawing(Drawing):
@@ -29,6 +31,7 @@ class HeadsetDrawing(Drawing):
         engine, size, runtime, events, say: as of `Drawing`.
         port: of the headset's server.
         room: the room, once there is one.
+        pages: where the headset's page gets its sound.
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class HeadsetDrawing(Drawing):
         events: DrawingEvents,
         say: Callable[[str], None],
         room: Callable[[], Room | None],
+        pages: Callable[[], Pages],
     ) -> None:
         super().__init__(engine, size, runtime, None, events, say)
         self._port = port
         self._room = room
+        self._pages = pages
         self.sink: HeadsetSink
 
     async def start(self, exit_stack: AsyncExitStack) -> None:
@@ -53,7 +58,7 @@ class HeadsetDrawing(Drawing):
             InputError: no such engine, or the port or the certificate cannot be used.
         """
         name, size, runtime = self._wanted
-        self.sink = HeadsetSink(self._port, self._guests)
+        self.sink = HeadsetSink(self._port, self._guests, sound=self._pages().route)
         exit_stack.push_async_callback(self.sink.close)
         self.engine = await asyncio.to_thread(open_engine, name, size, runtime=runtime)
         await asyncio.to_thread(self.engine.warm_up)
@@ -95,7 +100,7 @@ class HeadsetDrawing(Drawing):
         for peer in room.peers.values():
             place = room.places.get(peer.id)
             if place is not None:
-                yield Guest(peer.id, room.name(peer.id), place, peer.state.value)
+                yield Guest(peer.id, room.name(peer.id), place, peer.state.value, peer.proving.label or AVATAR)
 
     async def _look(self) -> None:
         while True:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from telepresence.sinks.headset.qr import svg
@@ -34,7 +34,7 @@ _PAGE = """<!doctype html>
 
 
 def routes(link: Callable[[], str], fingerprint: Callable[[], str]) -> list[BaseRoute]:
-    """`/headset-link` and its picture; asked for when they are, since the port is not known before."""
+    """`/headset-link`, its picture, and both's words as JSON; made when asked for: the port is not known before."""
 
     def page(request: Request) -> Response:
         return HTMLResponse(_PAGE.format(link=html.escape(link()), fingerprint=fingerprint()))
@@ -42,4 +42,11 @@ def routes(link: Callable[[], str], fingerprint: Callable[[], str]) -> list[Base
     def picture(request: Request) -> Response:
         return Response(svg(link()), media_type="image/svg+xml")
 
-    return [Route("/headset-link", page), Route("/headset-link.svg", picture)]
+    def words(request: Request) -> Response:
+        return JSONResponse({"link": link(), "fingerprint": fingerprint()})
+
+    return [
+        Route("/headset-link", page),
+        Route("/headset-link.svg", picture),
+        Route("/headset-link.json", words),
+    ]

@@ -67,6 +67,8 @@ class HeadPose:
     """(3,) metres, between the eyes."""
     right: NDArray[np.float64]
     """(3,) unit vector from the left eye to the right one."""
+    forward: NDArray[np.float64]
+    """(3,) unit vector, where the head faces."""
     ipd: float
     """Metres."""
 
@@ -83,9 +85,11 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """A client has put avatars elsewhere."""
+    """Where a client wants avatars to be."""
 
     seats: dict[int, Seat] = field(default_factory=dict)
+    raised_m: float = 0.0
+    """How much higher all others sit than we put them."""
 
 
 FromClient = Hello | HeadPose | Seats
@@ -167,7 +171,8 @@ def _pose(body: bytes) -> HeadPose:
         raise ProtocolError("a head pose is nobody's: too far away, no rotation, or eyes too far apart")
     x, y, z, w = x / length, y / length, z / length, w / length
     right = np.array([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)])
-    return HeadPose(at_us, np.array(values[:3]), right, values[7])
+    forward = np.array([-2 * (x * z + w * y), -2 * (y * z - w * x), 2 * (x * x + y * y) - 1])
+    return HeadPose(at_us, np.array(values[:3]), right, forward, values[7])
 
 
 def _hello(fields: dict[str, Any]) -> Hello:
@@ -182,9 +187,11 @@ def _hello(fields: dict[str, Any]) -> Hello:
 
 
 def _seats(fields: dict[str, Any]) -> Seats:
-    listed = fields.get("seats")
+    listed, raised = fields.get("seats", []), fields.get("raised", 0.0)
     if not isinstance(listed, list) or len(listed) > MAX_SEATS:
         raise ProtocolError(f"seats is no list of at most {MAX_SEATS}")
+    if not isinstance(raised, int | float) or isinstance(raised, bool) or not abs(raised) <= MAX_AWAY_M:
+        raise ProtocolError("raised is no height")
     found: dict[int, Seat] = {}
     for one in listed:
         place = one.get("place") if isinstance(one, dict) else None
@@ -197,7 +204,7 @@ def _seats(fields: dict[str, Any]) -> Seats:
         if not all(abs(v) <= MAX_AWAY_M for v in numbers):  # NaN is not, either
             raise ProtocolError("a seat is nowhere in a room")
         found[place] = Seat((float(numbers[0]), float(numbers[1]), float(numbers[2])), float(numbers[3]))
-    return Seats(found)
+    return Seats(found, float(raised))
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The render worker of the headset sink: two pictures of each avatar, for where the viewer's eyes are now.
+"""The render worker of the headset sink: two pictures of each avatar, for where the viewer's eyes are now; all of them
+in one engine call where the engine gains by that.
 
 A new head pose is a reason to draw as a new motion is, but no more often than PARALLAX_US: between two pictures the
 headset itself moves the plane that they are shown on.
@@ -7,11 +8,12 @@ headset itself moves the plane that they are shown on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from telepresence.errors import EngineError
 from telepresence.face.stereo import Stereo, Viewer, eye_keypoints, head_centre, unit_m, viewer
@@ -21,7 +23,7 @@ from telepresence.rtc.stage import Due, Picture, to_i420
 from telepresence.sinks.headset.packing import Rgba, pack
 
 if TYPE_CHECKING:
-    from telepresence.runtime.engine import Engine
+    from telepresence.runtime.engine import Engine, Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,15 @@ class Body:
     """Side of the picture."""
     head: tuple[float, float]
     """Centre of the head at rest, from the picture's middle: to the right, upwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is to be drawn of a participant, and for which head."""
+
+    due: Due
+    stereo: Stereo
+    pose_us: int
 
 
 class StereoRenderer(Renderer):
@@ -124,35 +135,63 @@ class StereoRenderer(Renderer):
             self._shown.pop(participant, None)
 
     def _draw_group(self, engine: Engine, group: list[Due]) -> None:
-        for one in group if self._wanted() else ():
+        some = [seen for one in group if (seen := self._seen(one)) is not None] if self._wanted() else []
+        together = self._together(engine, some) if engine.batches and some else None
+        for number, seen in enumerate(some):
             try:
-                self._draw_pair(engine, one)
+                left, right = together[number] if together else pair(engine, seen.due.prepared, seen.stereo)
             except EngineError as error:
-                logger.warning("a picture of %s could not be drawn: %s", one.participant, error)
+                logger.warning("a picture of %s could not be drawn: %s", seen.due.participant, error)
+                continue
+            self._hand_on(seen, left, right)
 
-    def _draw_pair(self, engine: Engine, one: Due) -> None:
+    def _together(self, engine: Engine, some: list[_Seen]) -> list[tuple[Rgba, Rgba]] | None:
+        """Everybody's eyes in one call; None if that fails: one spoils no other's."""
+        try:
+            return pairs(engine, [(seen.due.prepared, seen.stereo) for seen in some])
+        except EngineError as error:
+            logger.warning("%d participants could not be drawn in one call: %s", len(some), error)
+            return None
+
+    def _seen(self, one: Due) -> _Seen | None:
         stage = self._stages.get(one.participant)
         if stage is None or stage.puppet is None:
-            return
-        seen, pose_us = self._viewers.get(one.participant, (FROM_AFAR, 0))
-        stereo = eye_keypoints(one.keypoints, seen, unit_m(stage.puppet.rest.scale))
-        left, right = pair(engine, one, stereo)
-        self._shown[one.participant] = seen, one.started_us
+            return None
+        seen_by, pose_us = self._viewers.get(one.participant, (FROM_AFAR, 0))
+        self._shown[one.participant] = seen_by, one.started_us
+        stereo = eye_keypoints(one.keypoints, seen_by, unit_m(stage.puppet.rest.scale))
+        return _Seen(one, stereo, pose_us)
+
+    def _hand_on(self, seen: _Seen, left: Rgba, right: Rgba) -> None:
+        one = seen.due
         jpeg, i420, done = pack(left, right), to_i420(left), now_us()
-        self._on_stereo(StereoPicture(one.participant, jpeg, one.size, one.capture_us, done, pose_us, stereo))
+        self._on_stereo(StereoPicture(one.participant, jpeg, one.size, one.capture_us, done, seen.pose_us, seen.stereo))
         self._publish(Picture(one.participant, i420, None, one.capture_us, done, done - one.started_us))
 
 
-def pair(engine: Engine, one: Due, stereo: Stereo) -> tuple[Rgba, Rgba]:
-    """Both eyes' pictures: in one call where that gains anything."""
+def pair(engine: Engine, prepared: Prepared, stereo: Stereo) -> tuple[Rgba, Rgba]:
+    """Both eyes' pictures of an avatar, one after the other; the next call overwrites them."""
     if not seen_apart(stereo):
-        same = engine.render(one.prepared, stereo.left)
+        same = engine.render(prepared, stereo.left)
         return same, same
-    if engine.batches:
-        left, right = engine.render_many([(one.prepared, stereo.left), (one.prepared, stereo.right)])
-        return left, right
-    left = engine.render(one.prepared, stereo.left).copy()  # the next call overwrites it
-    return left, engine.render(one.prepared, stereo.right)
+    left = engine.render(prepared, stereo.left).copy()  # the next call overwrites it
+    return left, engine.render(prepared, stereo.right)
+
+
+def pairs(engine: Engine, wanted: Sequence[tuple[Prepared, Stereo]]) -> list[tuple[Rgba, Rgba]]:
+    """Both eyes' pictures of several avatars, in one engine call; the next call overwrites them.
+
+    Raises:
+        EngineError: as `Engine.render_many`.
+    """
+    eyes: list[tuple[Prepared, NDArray[np.float32]]] = []
+    places = []
+    for prepared, stereo in wanted:
+        apart = seen_apart(stereo)
+        places.append((len(eyes), len(eyes) + apart))
+        eyes += [(prepared, points) for points in ((stereo.left, stereo.right) if apart else (stereo.left,))]
+    drawn = engine.render_many(eyes)
+    return [(drawn[left], drawn[right]) for left, right in places]
 
 
 def seen_apart(stereo: Stereo) -> bool:

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from starlette.routing import BaseRoute
+
+from telepresence.edge.pages import Door
 from telepresence.face.basis import default_basis
 from telepresence.face.blendshapes import blendshapes, head_metres
 from telepresence.face.motion import keypoints
@@ -15,6 +18,7 @@ from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.stage import Picture
 from telepresence.sinks.headset import protocol
 from telepresence.sinks.headset.certificate import certificate, data_folder, fingerprint, own_addresses
+from telepresence.sinks.headset.gaze import Gaze
 from telepresence.sinks.headset.protocol import HeadPose, Seat, Seats
 from telepresence.sinks.headset.renderer import StereoPicture, StereoRenderer
 from telepresence.sinks.headset.server import Events, HeadsetServer
@@ -33,6 +37,8 @@ class Guest:
     name: str
     place: int
     state: str
+    label: str = "avatar"
+    """What is written under it: that it is no camera picture."""
 
 
 class HeadsetSink:
@@ -41,25 +47,34 @@ class HeadsetSink:
     Args:
         guests: everybody else in the room, at any time; called on the loop.
         addresses: of this machine, for the certificate and the link; None: found out.
+        sound: makes the route of the room's sound for the headset's page; None: the page has none.
 
     Raises:
         InputError: the port or the certificate cannot be used.
     """
 
-    def __init__(self, port: int, guests: Callable[[], Iterable[Guest]], addresses: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        guests: Callable[[], Iterable[Guest]],
+        addresses: list[str] | None = None,
+        sound: Callable[[Door], BaseRoute] | None = None,
+    ) -> None:
         self._guests = guests
         self._loop = asyncio.get_running_loop()
         found = addresses or own_addresses()
         own = certificate(data_folder(), found)
         self.fingerprint = fingerprint(own.certificate)
         self.certificate = own.certificate
-        self._server = HeadsetServer(port, own, self._room, Events(self._on_pose, self._on_seats, self._on_clients))
+        events = Events(self._on_pose, self._on_seats, self._on_clients)
+        self._server = HeadsetServer(port, own, self._room, events, sound)
         self.link = f"https://{found[0]}:{self._server.port}/headset/#token={self._server.token}"
         """For the headset's browser; the token is after the #, which no server sees."""
         self._renderer: StereoRenderer | None = None
         self._boxes: dict[str, LoopMailbox[StereoPicture]] = {}
-        self._moved: dict[int, Seat] = {}
+        self._moved = Seats()
         self._pose: HeadPose | None = None
+        self._gaze = Gaze()
 
     def renderer(
         self,
@@ -111,7 +126,7 @@ class HeadsetSink:
         return self._server.wants("pictures")
 
     def _seats(self) -> dict[int, Seat]:
-        return seats([guest.place for guest in self._guests()]) | self._moved
+        return seats([guest.place for guest in self._guests()], self._moved.raised_m) | self._moved.seats
 
     def _room(self) -> dict[str, Any]:
         places = self._seats()
@@ -125,6 +140,7 @@ class HeadsetSink:
             "name": guest.name,
             "place": guest.place,
             "state": guest.state,
+            "label": guest.label,
             "seat": {"position": [round(v, 4) for v in seat.position], "yaw": round(seat.yaw, 5)},
             "body": shown,
         }
@@ -135,16 +151,22 @@ class HeadsetSink:
         self._pose = pose
         if self._renderer:
             places = self._seats()
-            self._renderer.watch({g.id: seen_from(places[g.place], pose) for g in self._guests()}, pose.at_us)
+            taken = {guest.id: places[guest.place] for guest in self._guests()}
+            self._renderer.watch({who: seen_from(seat, pose) for who, seat in taken.items()}, pose.at_us)
+            view = self._gaze.look(pose, taken)
+            if view is not None:
+                self._renderer.look(view)
 
     def _on_seats(self, moved: Seats) -> None:
-        self._moved = moved.seats
+        self._moved = moved
         self._server.changed()
         if self._pose is not None:
             self._on_pose(self._pose)
 
     def _on_clients(self) -> None:
         if self._renderer:
+            self._gaze.forget()
+            self._renderer.look(None)
             self._renderer.draw_again()
 
     # what the render worker tells, in its thread

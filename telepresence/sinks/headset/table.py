@@ -16,7 +16,7 @@ APART: Final = math.radians(35.0)  # between neighbours, as the viewer sees them
 WIDEST: Final = math.radians(75.0)  # of the outermost, from the middle
 
 
-def seats(places: list[int]) -> dict[int, Seat]:
+def seats(places: list[int], raised_m: float = 0.0) -> dict[int, Seat]:
     """A seat for each place, in order from left to right; each faces the viewer's place at the room's origin."""
     ordered = sorted(places)
     middle = (len(ordered) - 1) / 2
@@ -24,7 +24,7 @@ def seats(places: list[int]) -> dict[int, Seat]:
     found = {}
     for number, place in enumerate(ordered):
         angle = (number - middle) * step
-        found[place] = Seat((ACROSS_M * math.sin(angle), HEAD_M, -ACROSS_M * math.cos(angle)), -angle)
+        found[place] = Seat((ACROSS_M * math.sin(angle), HEAD_M + raised_m, -ACROSS_M * math.cos(angle)), -angle)
     return found
 
 

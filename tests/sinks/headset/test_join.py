@@ -34,6 +34,10 @@ def test_the_others_in_the_room_are_seen_in_stereo(tmp_path: Path, monkeypatch: 
             page = await asyncio.to_thread(read, f"{watching.page.url}/headset-link")
             assert sink.link in page
             assert sink.fingerprint in page
+            words = json.loads(await asyncio.to_thread(read, f"{watching.page.url}/headset-link.json"))
+            assert words == {"link": sink.link, "fingerprint": sink.fingerprint}
+            config = json.loads(await asyncio.to_thread(read, f"{watching.page.url}/api/page-config"))
+            assert config["headset"] == "/headset-link"
             assert "<svg" in await asyncio.to_thread(read, f"{watching.page.url}/headset-link.svg")
             async with connect(sink) as socket:
                 await socket.send(hello(sink))
@@ -43,6 +47,7 @@ def test_the_others_in_the_room_are_seen_in_stereo(tmp_path: Path, monkeypatch: 
                         break
                 assert others[0]["name"] == "Ada"
                 assert others[0]["state"] == "connected"
+                assert others[0]["label"] == "sample avatar"
                 assert 0.2 < others[0]["body"]["width"] < 1
                 left, right, mattes = eyes(await until(socket, protocol.PICTURE))
                 assert (left != right).any()

@@ -54,6 +54,9 @@ def test_any_body_is_refused_or_understood(kind: int, body: bytes) -> None:
         frame(protocol.SEATS, b'{"seats":[{"place":0,"position":[1,2],"yaw":0}]}'),
         frame(protocol.SEATS, b'{"seats":[{"place":0,"position":[NaN,2,3],"yaw":0}]}'),
         frame(protocol.SEATS, b'{"seats":[{"place":999,"position":[1,2,3],"yaw":0}]}'),
+        frame(protocol.SEATS, b'{"raised":NaN}'),
+        frame(protocol.SEATS, b'{"raised":1e9}'),
+        frame(protocol.SEATS, b'{"raised":true}'),
         b"\0\0\0\0\1",
         b"\0\0\1\0\7abc",
         bytes(protocol.MAX_CLIENT_BYTES + 1),
@@ -102,6 +105,23 @@ def test_who_steps_to_the_right_is_on_the_right_of_the_picture() -> None:
     (here,) = parse(pose((0.3, 1.2, 0)))
     assert isinstance(here, HeadPose)
     assert direction_of(seen_from(seats([0])[0], here).position)[0] == pytest.approx(math.atan2(0.3, 1.3))
+
+
+def test_everybody_can_be_raised_but_who_was_put_somewhere() -> None:
+    (told,) = parse(frame(protocol.SEATS, b'{"raised":0.25,"seats":[{"place":3,"position":[0,1,-1],"yaw":0}]}'))
+    assert told == Seats({3: Seat((0.0, 1.0, -1.0), 0.0)}, 0.25)
+    for seat, raised in zip(seats([0, 1]).values(), seats([0, 1], 0.25).values(), strict=True):
+        assert raised.position == pytest.approx((seat.position[0], seat.position[1] + 0.25, seat.position[2]))
+
+
+@given(st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: sum(v * v for v in q) > 0.3))
+def test_a_heads_axes_are_those_of_its_rotation(turn: tuple[float, ...]) -> None:
+    (here,) = parse(pose(turn=turn))
+    assert isinstance(here, HeadPose)
+    x, y, z, w = np.array(turn) / np.linalg.norm(turn)
+    for axis, found in (((1, 0, 0), here.right), ((0, 0, -1), here.forward)):
+        into = np.cross((x, y, z), axis) * 2  # the rotation of a vector by a quaternion
+        np.testing.assert_allclose(found, axis + w * into + np.cross((x, y, z), into), atol=1e-5)
 
 
 def test_the_sizes_that_the_document_names() -> None:

@@ -18,9 +18,9 @@ import websockets
 from telepresence.sinks.headset import protocol
 from telepresence.sinks.headset.certificate import certificate, fingerprint
 from telepresence.sinks.headset.protocol import frame
+from telepresence.sinks.headset.rehearsal import show
 from telepresence.sinks.headset.server import HeadsetServer
 from telepresence.sinks.headset.sink import HeadsetSink
-from tests.sinks.headset.show import show
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "headset.md"
 MOST_LINES = 60
@@ -70,7 +70,8 @@ def test_pictures_are_stereo_and_follow_the_head() -> None:
     async def run() -> None:
         async with show() as sink, connect(sink) as socket:
             await socket.send(hello(sink))
-            assert json.loads(await until(socket, protocol.WELCOME)) == {"version": 1, "mode": "pictures"}
+            welcome = json.loads(await until(socket, protocol.WELCOME))
+            assert welcome == {"version": 1, "mode": "pictures", "sound": False}
             left, right, mattes = eyes(await until(socket, protocol.PICTURE))
             assert np.abs(left.astype(int) - right).mean() > 0.5
             assert mattes.min() < 5
