@@ -79,7 +79,9 @@ def has_display() -> bool:
 
 
 @contextlib.asynccontextmanager
-async def opened(driver: Any, url: str, *, camera: Path | None, headless: bool) -> AsyncIterator[Browser]:
+async def opened(
+    driver: Any, url: str, *, camera: Path | None = None, microphone: Path | None = None, headless: bool
+) -> AsyncIterator[Browser]:
     """A browser of its own with one page on `url`; without a camera file it has no camera at all.
 
     Raises:
@@ -92,6 +94,8 @@ async def opened(driver: Any, url: str, *, camera: Path | None, headless: bool) 
         flags.append("--use-fake-device-for-media-stream=device-count=0")
     else:
         flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
+    if microphone is not None:
+        flags.append(f"--use-file-for-fake-audio-capture={microphone}")
     before = _children()
     try:
         started = await driver.chromium.launch(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from telepresence.bench import load, results
+from telepresence.bench import lips, load, results
 from telepresence.bench.camera import FRAME_US, CameraClip, find_source, prepare
 from telepresence.bench.lag import Lag, follow, lag
 from telepresence.bench.paths import SMALL_HEIGHT, Avatar, Direct, Reading, Relayed, Way
@@ -25,12 +26,14 @@ from telepresence.rtc.link import LinkConditions
 from telepresence.rtc.monotonic import now_us
 
 SETTLE_S: Final = 4.0  # from the first picture: rates and encoders have found their level
-SETTLE_LINK_S: Final = 8.0  # the same on a bad link, whose queue is full at first
-STRETCH_S: Final = 15.0  # about as long as one path is measured before another has its turn
+SETTLE_LONG_S: Final = 8.0  # the same on a bad link, whose queue is full at first, and until lips go with their sound
+STRETCH_S: Final = 10.0  # about as long as one path is measured before another has its turn
 LEAST_STRETCH_S: Final = 5.0  # the faces' lag needs so much
 SAMPLE_GAP_MS: Final = 90  # between pictures kept for the faces' lag
+LINK_ROUNDS: Final = 2
+LINK_PART: Final = 0.8  # of a stretch: settling takes long there
 LEAST_SQUEEZE: Final = 30_000  # bits a second: browsers go no lower
-PATHS: Final = ("avatar", "ordinary_direct", "ordinary_relayed", "squeezed", "link")
+PATHS: Final = ("avatar", "ordinary_direct", "ordinary_relayed", "squeezed", "link", "sound")
 BAD_LINK: Final = LinkConditions(delay_us=30_000, loss=0.05, bits_per_s=256_000)
 BAD_LINK_ENCODER: Final = 190_000  # bits a second of the relay's encoder there: leaves room for headers and repairs
 
@@ -58,7 +61,7 @@ class Stretch:
 
     path: str
     group: str
-    """`natural`, `squeezed` or `link`."""
+    """`natural`, `squeezed`, `link` or `sound`."""
     seconds: float
     figures: dict[str, Any]
     lag: Lag | None
@@ -71,6 +74,8 @@ class Stretch:
     memory_mib: dict[str, float]
     busy_cores: float | None
     """Cores busy with anything at all; more than this path's own says what else ran."""
+    lips: dict[str, Any] | None = None
+    """With sound: how far lips and sound are apart."""
 
 
 async def run_call(config: CallConfig, folder: Path, say: Say, keep: Keep) -> dict[str, Any]:
@@ -130,14 +135,21 @@ class _Run:
         if "squeezed" in chosen:
             plan.append(("squeezed", self._squeezed, stretch))
         if "link" in chosen:
-            link, seed = BAD_LINK, self._config.seed
-            bad: list[Way] = [
-                Avatar(link=link, seed=seed),
-                Direct(link=link, seed=seed),
-                Relayed(link=link, seed=seed, bitrate=BAD_LINK_ENCODER, height=SMALL_HEIGHT),
-            ]
-            plan.append(("link", bad, stretch))
+            seeds = range(self._config.seed, self._config.seed + LINK_ROUNDS)
+            plan += [("link", self._bad(seed), max(LEAST_STRETCH_S, LINK_PART * stretch)) for seed in seeds]
+        if "sound" in chosen:
+            plan.append(("sound", [Avatar(sound=True)], stretch))
         return plan
+
+    def _bad(self, seed: int) -> list[Way]:
+        """All three on a bad link."""
+        ways: list[Way] = [
+            Avatar(link=BAD_LINK, seed=seed),
+            Direct(link=BAD_LINK, seed=seed),
+            Relayed(link=BAD_LINK, seed=seed, bitrate=BAD_LINK_ENCODER, height=SMALL_HEIGHT),
+        ]
+        self._random.shuffle(ways)
+        return ways
 
     def _squeezed(self) -> list[Way]:
         """Ordinary calls at the rate that the avatar took, pictures as tall as its."""
@@ -165,7 +177,7 @@ class _Run:
         rig = self._rig
         try:
             await way.connect(rig)
-            await asyncio.sleep(SETTLE_LINK_S if group == "link" else SETTLE_S)
+            await asyncio.sleep(SETTLE_LONG_S if group in ("link", "sound") else SETTLE_S)
             before = await way.read(rig)
             if isinstance(way, Avatar):
                 way.notes.clear()
@@ -193,6 +205,10 @@ class _Run:
         notes = way.notes if isinstance(way, Avatar) else []
         self._fill(stretch, sent, shown, notes, (before, after), (begun_us, ended_us))
         await asyncio.to_thread(self._look, stretch)
+        if way.name == "avatar" and group == "sound":
+            ages = [(1e6 * at + self._began_us, ms) for at, ms in stretch.series]
+            spoken, heard = (one["sound"] for one in noted)
+            stretch.lips = lips.summary(spoken, heard, ages, _seen_later_ms(stretch, sent))
         return stretch
 
     def _fill(
@@ -265,3 +281,15 @@ def _clip(clip: CameraClip) -> dict[str, Any]:
 
 def _cores(before: float | None, after: float | None, seconds: float) -> float | None:
     return None if before is None or after is None else round((after - before) / seconds, 2)
+
+
+def _seen_later_ms(stretch: Stretch, sent: Sequence[Shown]) -> float | None:
+    """By how much the face on the screen is later than its pictures' capture times say: motion is smoothed.
+
+    The faces' lag begins when the sender's page shows the picture; how long that takes is known of its own camera.
+    """
+    previews = [(one.shown_us - one.captured_us) / 1000 for one in sent if one.captured_us is not None]
+    lag_ms, display_ms = stretch.figures["lag_ms_face"], stretch.figures["display_ms_p50"]
+    if lag_ms is None or display_ms is None or not previews:
+        return None
+    return float(lag_ms + statistics.median(previews) - display_ms)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from telepresence.bench.lips import write_microphone
 from telepresence.errors import FaceError, MediaError
 
 Picture = NDArray[np.uint8]
@@ -46,6 +47,8 @@ class CameraClip:
     name: str
     frames: int
     """Of the loop; the numbers in the pictures are 0 to frames - 1."""
+    microphone: Path
+    """What the fake microphone plays beside it."""
 
 
 def find_source(given: Path | None, folder: Path) -> tuple[Path, str]:
@@ -88,7 +91,7 @@ def prepare(source: Path, name: str, folder: Path) -> CameraClip:
         file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
         for number, picture in enumerate(loop):
             file.write(b"FRAME\n" + marked(picture, number).tobytes())
-    return CameraClip(path, source, name, len(loop))
+    return CameraClip(path, source, name, len(loop), write_microphone(folder / "microphone.wav"))
 
 
 def paced(source: Path, seconds: float = SECONDS) -> list[Picture]:

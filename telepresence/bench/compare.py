@@ -73,7 +73,7 @@ def compare_text(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     rows = compared(first, second)
     if not rows:
         raise InputError("the two reports have no figure in common")
-    lines = [f"first {first['date']}, second {second['date']}; noise is twice the standard error of both together"]
+    lines = [f"first {first['date']}, second {second['date']}; noise is half the 95 % interval of both together"]
     lines += [f"careful: {one}" for one in differences(first, second)]
     lines.append(f"{'path':28} {'figure':16} {'first':>9} {'second':>9} {'change':>9} {'noise':>8}")
     for row in rows:

@@ -264,8 +264,10 @@ def streams(clips: Sequence[Path], cache: Path) -> list[list[MotionPacket]]:
     return found
 
 
-def simulated(clips: Sequence[Path], cache: Path, runs: int) -> list[tuple[str, list[LinkRow]]]:
-    """One table for each of WAYS, over clips and seeds.
+def simulated(
+    clips: Sequence[Path], cache: Path, runs: int, ways: Sequence[Any] = WAYS
+) -> list[tuple[str, list[LinkRow]]]:
+    """One table for each of `ways`, over clips and seeds.
 
     Raises:
         MediaError: see `streams`.
@@ -280,7 +282,7 @@ def simulated(clips: Sequence[Path], cache: Path, runs: int) -> list[tuple[str, 
                 for seed in range(runs)
             ]),
         )
-        for title, codec, playout in WAYS
+        for title, codec, playout in ways
     ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from telepresence.avatar.samples import SAMPLE_AVATAR
 from telepresence.errors import TelepresenceError
 from telepresence.hub import tokens
 from telepresence.hub.app import HubConfig, create_app
@@ -103,7 +104,8 @@ async def _hub() -> AsyncIterator[str]:
 
 
 async def _join(url: str, name: str, options: argparse.Namespace, cache: str) -> Member:
-    arguments = ["--name", name, "--camera", "sample", "--sink", options.sink, "--json-ready"]
+    shown = ["--camera", "sample", "--avatar", str(SAMPLE_AVATAR)]
+    arguments = ["--name", name, *shown, "--sink", options.sink, "--json-ready"]
     arguments += ["--engine", options.engine, "--size", str(options.size)]
     own = {"TELEPRESENCE_URL": url}
     if options.cold:

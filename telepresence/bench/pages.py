@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,10 @@ from telepresence.rtc.monotonic import now_us
 FOLDER: Final = Path(__file__).parent / "page"
 MAX_BODY_BYTES: Final = 1 << 30
 ROLES: Final = ("sender", "receiver")
+OWN: Final = ("bench.js", "lips.js", "tap.js")
+PRODUCT: Final = tuple(
+    f"{name}.js" for name in ("connection", "call/sound", "call/sync", "call/steering", "call/clocks")
+)  # modules of the product's page that are measured
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,8 @@ class Pages:
         """To be served beside the hub's."""
         return [
             Route("/bench/", lambda request: FileResponse(FOLDER / "index.html")),
-            Route("/bench/bench.js", lambda request: FileResponse(FOLDER / "bench.js")),
-            Route("/bench/connection.js", lambda request: FileResponse(shipped("web") / "connection.js")),
+            *(Route(f"/bench/{name}", _file(FOLDER / name)) for name in OWN),
+            *(Route(f"/bench/{name}", _file(shipped("web") / name)) for name in PRODUCT),
             Route("/bench/clock", _clock),
             Route("/bench/samples/{role}", self._take, methods=["POST"]),
         ]
@@ -101,6 +106,10 @@ def unpacked(body: bytes) -> list[Sample]:
         samples.append(Sample(**about, data=data[end : end + size]))
         end += size
     return samples
+
+
+def _file(path: Path) -> Callable[[Request], Response]:
+    return lambda request: FileResponse(path)
 
 
 async def _clock(request: Request) -> Response:

@@ -51,13 +51,15 @@ class Avatar:
     name: str = "avatar"
     link: LinkConditions | None = None
     seed: int = 1
+    sound: bool = False
+    """Whether the pages also speak, and steer their lips by it."""
     notes: list[Sequence[Any]] = field(default_factory=list)
     """Of both edges, since the last `clear`."""
 
     async def connect(self, rig: Rig) -> None:
         """Open the pages' connections to their edges; a link, if there is one, lies between the edges."""
         for page, role in ((rig.sender, "sender"), (rig.receiver, "receiver")):
-            await page.call("avatar", {"edge": rig.where(role), "send": role == "sender"})
+            await page.call("avatar", {"edge": rig.where(role), "send": role == "sender", "sound": self.sound})
         await asyncio.gather(rig.sender.call("up", False), rig.receiver.call("up", True))
         if self.link is not None:
             for number, role in enumerate(rig.edges):
@@ -99,14 +101,14 @@ class Direct:
         asked = {"send": True, "codec": self.codec, "bitrate": self.bitrate, "shrink": self.shrink}
         offer = await rig.sender.call("offer", asked)
         if self.link is None:
-            await rig.sender.call("accept", await rig.receiver.call("answer", offer))
+            await rig.sender.call("accept", {"sdp": await rig.receiver.call("answer", offer)})
         else:
             self._hop = Hop(self.link, self.seed)
             sender = host_of(offer)
             for_sender, for_receiver = await self._hop.begin(sender[0])
             answer = await rig.receiver.call("answer", replaced(offer, for_sender))
             self._hop.between(sender, host_of(answer))
-            await rig.sender.call("accept", replaced(answer, for_receiver))
+            await rig.sender.call("accept", {"sdp": replaced(answer, for_receiver)})
         await asyncio.gather(rig.sender.call("up", False), rig.receiver.call("up", True))
 
     async def read(self, rig: Rig) -> Reading:
@@ -144,7 +146,7 @@ class Relayed:
         for page, what, send in ((rig.sender, "take", True), (rig.receiver, "give", False)):
             offer = await page.call("offer", {"send": send, "codec": self.codec})
             answer = await relay(do=what, sdp=offer)
-            await page.call("accept", answer["sdp"])
+            await page.call("accept", {"sdp": answer["sdp"], "own": send})
         await asyncio.gather(rig.sender.call("up", False), rig.receiver.call("up", True))
         if self.link is not None:
             await relay(do="link", conditions=asdict(self.link), seed=self.seed)

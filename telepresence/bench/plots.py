@@ -34,6 +34,7 @@ MEANING: Final = {
     "video to page": "the edge encodes, packets arrive",
     "decode, present": "the browser decodes and composes",
 }
+GROUPS_SAID: Final = {"natural": "", "squeezed": "squeezed", "link": "bad link", "sound": "with sound"}
 GROUPS: Final = {"sender": "sender's edge", "network": "network", "receiver": "receiver's edge", "page": "page"}
 
 
@@ -85,6 +86,7 @@ def over_time(segments: Sequence[Mapping[str, Any]]) -> str:
         (0, end - begin), (0, most), x_title="seconds since the first stretch", width=WIDTH - 62, top=48, height=250
     )
     parts = [*axes.frame(), text(axes.left - 44, axes.top - 28, "ms until shown", kind="title")]
+    spans: dict[str, list[float]] = {}
     for s in chosen:
         first, last = s["display_ms"][0][0] - begin, s["display_ms"][-1][0] - begin
         left, right = axes.at(first, 0)[0], axes.at(last, 0)[0]
@@ -94,10 +96,17 @@ def over_time(segments: Sequence[Mapping[str, Any]]) -> str:
         points = [axes.at(at - begin, ms) for at, ms in s["display_ms"]]
         level = axes.at(0, median)[1]
         parts += [dots(points, f"dots stroke-{s['path']}"), line((left, level), (right, level), "median")]
-        middle = (left + right) / 2
-        parts.append(text(middle, axes.top - 6, SHORT[s["path"]], anchor="middle", kind=f"ink-{s['path']}"))
-        group = {"natural": "", "squeezed": "squeezed", "link": "bad link"}[s["group"]]
-        parts.append(text(middle, axes.top + 14, group, anchor="middle", kind="quiet"))
+        spans.setdefault(s["group"], []).extend((left, right))
+    for group, ends in spans.items():  # of a group all stretches follow each other
+        parts.append(text((min(ends) + max(ends)) / 2, axes.top - 6, GROUPS_SAID[group], anchor="middle", kind="quiet"))
+    x = axes.left + axes.width
+    for name in reversed([name for name in TITLES if any(s["path"] == name for s in chosen)]):
+        x -= 7 * len(SHORT[name])
+        parts += [
+            text(x, axes.top - 28, SHORT[name], kind=f"ink-{name}"),
+            dots([(x - 9, axes.top - 32)], f"stroke-{name}", 4),
+        ]
+        x -= 32
     return drawing(axes.top + axes.height + 44, parts, "Time until shown of every picture, over the run")
 
 
@@ -105,7 +114,7 @@ def cdf(segments: Sequence[Mapping[str, Any]]) -> str:
     """Share of pictures shown within so many milliseconds."""
     groups: dict[tuple[str, str], list[float]] = {}
     for s in segments:
-        if s["group"] != "squeezed":
+        if s["group"] in ("natural", "link"):
             groups.setdefault((s["path"], s["group"]), []).extend(ms for _, ms in s["display_ms"])
     groups = {key: sorted(values) for key, values in groups.items() if len(values) > 10}
     if not groups:
@@ -128,6 +137,24 @@ def cdf(segments: Sequence[Mapping[str, Any]]) -> str:
         parts += [line((x, y - 4), (x + 18, y - 4), f"curve stroke-{name}" + (" dashed" if "bad" in title else ""))]
         parts.append(text(x + 24, y, f"{title}  {median:.0f} ms"))
     return drawing(axes.top + axes.height + 44, parts, "Cumulative distribution of the time until shown")
+
+
+def lips(found: Mapping[str, Any] | None) -> str:
+    """Ages of pictures and of their sound over time."""
+    series = (found or {}).get("series") or {}
+    if not all(series.get(name) for name in ("picture", "sound")):
+        return ""
+    begin = min(series[name][0][0] for name in series)
+    end = max(series[name][-1][0] for name in series)
+    most = 1.15 * max(float(np.percentile([ms for _, ms in series[name]], 98)) for name in series)
+    axes = Axes((0, end - begin), (0, most), x_title="seconds", y_title="ms from capture", top=34, height=180,
+                width=WIDTH - 52 - 130)  # fmt: skip
+    parts = axes.frame()
+    for n, (name, kind, radius) in enumerate((("picture", "stroke-avatar", 1.6), ("sound", "stroke-sound", 3.5))):
+        parts.append(dots([axes.at(at - begin, ms) for at, ms in series[name]], kind, radius))
+        x, y = axes.left + axes.width + 16, axes.top + 16 + 22 * n
+        parts += [dots([(x + 6, y - 4)], kind, 3.5), text(x + 18, y, name + "s shown" * (n == 0) + " heard" * n)]
+    return drawing(axes.top + axes.height + 44, parts, "Ages of pictures and of sound when they are presented")
 
 
 def rate_distortion(table: Mapping[str, Any] | None) -> str:

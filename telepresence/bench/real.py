@@ -182,8 +182,8 @@ async def _call(receiver: _Receiver, ours: Ours) -> AsyncIterator[tuple[Peer, Pe
 
         return relay
 
-    peers["sender"] = Peer("receiver", ours, relay_to("receiver"), _Silent())
-    peers["receiver"] = Peer("sender", Ours(None), relay_to("sender"), receiver)
+    peers["sender"] = Peer("sender", "receiver", ours, relay_to("receiver"), _Silent())
+    peers["receiver"] = Peer("receiver", "sender", Ours(None), relay_to("sender"), receiver)
     sender, receiving = peers["sender"], peers["receiver"]
     sender.start()
     try:

@@ -20,7 +20,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from telepresence.rtc import patches, session, trace
+from telepresence.rtc import estimate, patches, session, trace
 from telepresence.rtc.edge import SWITCH_S
 from telepresence.rtc.link import Impairment, impair
 from telepresence.rtc.mailbox import LoopMailbox
@@ -109,7 +109,9 @@ class Relay:
         newest: LoopMailbox[Any] = LoopMailbox(loop, self._show)
 
         def on_track(track: MediaStreamTrack) -> None:
-            patches.release_on_marker(next(t.receiver for t in pc.getTransceivers() if t.receiver.track is track))
+            receiver = next(t.receiver for t in pc.getTransceivers() if t.receiver.track is track)
+            patches.release_on_marker(receiver)
+            estimate.plenty(receiver)
             if not patches.direct_frames(track, lambda frame, at_us: self._on_frame(newest, frame), lambda: None):
                 raise RuntimeError("aiortc has changed; the ordinary call cannot be relayed")
 

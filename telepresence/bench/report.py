@@ -7,13 +7,13 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from telepresence.bench import plots
+from telepresence.bench import chapters, plots
 from telepresence.bench.camera import SAMPLE_NAME
+from telepresence.bench.html import NONE, cell, section, show, table, verdict
 from telepresence.bench.plots import TITLES
 from telepresence.bench.results import ORDINARY
 
 STYLE: Final = Path(__file__).parent / "page" / "report.css"
-NONE: Final = "\u2013"
 TARGETS: Final[Mapping[str, float]] = {
     "edge_ms_p50": 35, "edge_ms_p95": 60, "age_ms_p50": 70, "age_ms_p95": 110, "display_ms_p50": 110,
     "display_ms_p95": 150,
@@ -35,19 +35,6 @@ ROWS: Final = (
     ("cpu_s", "CPU seconds a minute of call", "s"),
 )
 
-LINK_COLUMNS: Final = (
-    ("age_p50", "age, ms", 0), ("age_p95", "p95", 0), ("age_p99", "p99", 0), ("freeze", "freeze, ms", 0),
-    ("fresh", "fresh after, ms", 0), ("error_pct", "error, %", 2), ("payload_kbps", "kbit/s", 1),
-)  # fmt: skip
-WIRE_ROWS: Final = (
-    ("payload_kbps", "payload, 30 messages a second", "kbit/s"),
-    ("wire_kbps", "on the wire, one direction", "kbit/s"),
-    ("adaptive_kbps", "as a call sends, both directions, acknowledgements and all", "kbit/s"),
-    ("thrifty_kbps", "thrifty, both directions", "kbit/s"),
-    ("nme_mean", "error of the keypoints, of the outer eye-corner distance", ""),
-    ("nme_lips", "of the lips", ""),
-)
-
 Row = Sequence[Any]
 
 
@@ -62,14 +49,15 @@ def page(report: Mapping[str, Any]) -> str:
     parts = [_head(report), _tiles(report), _paths(report)]
     avatar = report.get("avatar")
     parts += [
-        _section("Where the time goes", _waterfall_note(avatar), plots.waterfall(avatar)),
-        _section("Every picture, over the run", OVER_TIME, plots.over_time(report.get("segments", ()))),
-        _section("How often how late", CDF, plots.cdf(report.get("segments", ()))),
-        _conditions(report),
-        _rate_distortion(report.get("rate_distortion"), (report.get("clip") or {}).get("name") == SAMPLE_NAME),
-        _section("What shares the cores", _cores(report), plots.processes(report)),
+        section("Where the time goes", _waterfall_note(avatar), plots.waterfall(avatar)),
+        section("Every picture, over the run", OVER_TIME, plots.over_time(report.get("segments", ()))),
+        section("How often how late", CDF, plots.cdf(report.get("segments", ()))),
+        chapters.conditions(report, ROWS),
+        chapters.lips(report.get("lips")),
+        chapters.rate_distortion(report.get("rate_distortion"), (report.get("clip") or {}).get("name") == SAMPLE_NAME),
+        section("What shares the cores", _cores(report), plots.processes(report)),
         _soak(report.get("soak")),
-        _more(report),
+        chapters.more(report),
         _method(report),
     ]
     style = STYLE.read_text(encoding="utf-8")
@@ -87,21 +75,6 @@ OVER_TIME: Final = (
     "medians. Paths take turns and never run at the same time. Shaded: squeezed to the avatar's rate, or on a bad link."
 )
 CDF: Final = "Share of the pictures that were on the screen within so many milliseconds."
-CONDITIONS: Final = (
-    (
-        "link",
-        "On a bad link",
-        "256 kbit/s, 5 % loss and 30 ms one way, where a network would be: between the two edges, between the relay "
-        "and "
-        "the screen, or between the browsers, through a relay of datagrams. The same processes share the same cores.",
-    ),
-    (
-        "squeezed",
-        "An ordinary call at the avatar's rate",
-        "Video held to the kbit/s that the avatar takes on the wire, 256 pixels high. What is left of pictures at such "
-        "rates: rate and distortion, below. The same processes share the same cores.",
-    ),
-)
 METHOD: Final = (
     "Camera and screen are two headless browsers with a page each; both read this machine's monotonic clock at the "
     "start. Capture time is the browser's own, carried by RTP time and sender reports; presentation is what "
@@ -111,7 +84,7 @@ METHOD: Final = (
     "face "
     "in the sender's page and of the face on the receiver's screen are shifted until they agree best. Noise (\u00b1) "
     "is "
-    "twice the standard error over the stretches of a path."
+    "half the 95 % confidence interval of a figure's mean over the stretches of its path (Student's)."
 )
 
 
@@ -148,13 +121,13 @@ def _tiles(report: Mapping[str, Any]) -> str:
     relayed = report.get("ordinary_relayed") or {}
     times = (report.get("ratios", {}).get("ordinary_direct") or {}).get("kbps_times_less")
     tiles = [
-        (avatar["display_ms_p50"], "ms", f"camera to screen, median; p95 {_show(avatar['display_ms_p95'])}"),
-        (avatar["lag_ms_face"], "ms", f"lag of the face as seen; relayed video {_show(relayed.get('lag_ms_face'))}"),
-        (avatar["kbps"], "kbit/s", f"on the wire; an ordinary call takes {_show(times)} times as much"),
-        (avatar["fps"], "/s", f"pictures on the screen; {_show(avatar['cpu_s'])} CPU s a minute"),
+        (avatar["display_ms_p50"], "ms", f"camera to screen, median; p95 {show(avatar['display_ms_p95'])}"),
+        (avatar["lag_ms_face"], "ms", f"lag of the face as seen; relayed video {show(relayed.get('lag_ms_face'))}"),
+        (avatar["kbps"], "kbit/s", f"on the wire; an ordinary call takes {show(times)} times as much"),
+        (avatar["fps"], "/s", f"pictures on the screen; {show(avatar['cpu_s'])} CPU s a minute"),
     ]  # fmt: skip
     shown = "".join(
-        f'<div class="tile"><b>{_show(value)}<small>{unit}</small></b><span>{escape(said)}</span></div>'
+        f'<div class="tile"><b>{show(value)}<small>{unit}</small></b><span>{escape(said)}</span></div>'
         for value, unit, said in tiles
     )
     return f'<div class="tiles">{shown}</div>'
@@ -174,12 +147,12 @@ def _paths(report: Mapping[str, Any]) -> str:
         "what a path does not need idles. Times begin with the capture in the sender's page; \u00f7 is the avatar's "
         "figure over the other's."
     )
-    return _section("The avatar beside an ordinary call", note, _table(head, rows))
+    return section("The avatar beside an ordinary call", note, table(head, rows))
 
 
 def _row(report: Mapping[str, Any], names: Row, compare: Row, key: str, title: str, unit: str) -> list[str]:
     cells = [f"{escape(title)} <small>{unit}</small>"]
-    cells += [_cell(report[name], key) for name in names]
+    cells += [cell(report[name], key) for name in names]
     avatar = (report.get("avatar") or {}).get(key)
     for name in compare:
         other = report[name].get(key)
@@ -189,13 +162,6 @@ def _row(report: Mapping[str, Any], names: Row, compare: Row, key: str, title: s
             cells.append(f"1 / {other / avatar:.0f}" if key == "kbps" and avatar else f"{avatar / other:.2f}")
     cells.append(_target(report, key))
     return cells
-
-
-def _cell(figures: Mapping[str, Any], key: str) -> str:
-    if figures.get(key) is None:
-        return NONE
-    noise = (figures.get("noise") or {}).get(key)
-    return _show(figures[key]) + (f" <small>\u00b1{_show(noise)}</small>" if noise is not None else "")
 
 
 def _target(report: Mapping[str, Any], key: str) -> str:
@@ -209,11 +175,7 @@ def _target(report: Mapping[str, Any], key: str) -> str:
         limit = direct[key] / LEAST_TIMES_LESS
     if limit is None or value is None:
         return ""
-    return _verdict(value <= limit, f"\u2264 {limit:.0f}")
-
-
-def _verdict(met: bool, said: str) -> str:
-    return f'<span class="{"good" if met else "bad"}">{said} {"met" if met else "missed"}</span>'
+    return verdict(value <= limit, f"\u2264 {limit:.0f}")
 
 
 def _waterfall_note(avatar: Mapping[str, Any] | None) -> str:
@@ -225,53 +187,6 @@ def _waterfall_note(avatar: Mapping[str, Any] | None) -> str:
         "step's "
         "95th percentile. Of pictures that reached the screen; all on the same cores at the same time."
     )
-
-
-def _conditions(report: Mapping[str, Any]) -> str:
-    out = []
-    for group, title, note in CONDITIONS:
-        found = report.get(group)
-        if not found:
-            continue
-        names = [name for name in TITLES if name in found]
-        keys = ("display_ms_p50", "display_ms_p95", "lag_ms_face", "kbps", "fps", "cpu_s")
-        rows = [
-            [f"{escape(t)} <small>{unit}</small>", *(_show(found[name].get(key)) for name in names)]
-            for key, t, unit in ROWS
-            if key in keys
-        ]
-        out.append(_section(title, note, _table(["", *(plots.SHORT[name] for name in names)], rows)))
-    return "\n".join(out)
-
-
-def _rate_distortion(table: Mapping[str, Any] | None, flattered: bool) -> str:
-    drawn = plots.rate_distortion(table)
-    if not table or not drawn:
-        return ""
-    [ours] = table["avatar"]
-    note = (
-        f"The avatar is enrolled from {table['enrolled_from']} of {table['pictures']} and judged on the rest, beside "
-        "what "
-        "codecs make of the same clip at 256\u00d7256 with settings for calls. Payload without headers, the first "
-        "picture's included. Likeness is of the camera's picture: where a codec can work at all it is nearer to that "
-        "than "
-        "an avatar, whose light, background and hair are those of enrolment."
-    )
-    if flattered:
-        note += " This clip is itself a drawing of an avatar, which flatters the avatar: give a real face with --clip."
-    rows = [["avatar", *_quality(ours)]]
-    best: dict[str, Mapping[str, Any]] = {}
-    for row in table["codecs"]:
-        if row["codec"] not in best or abs(row["kbps"] - ours["kbps"]) < abs(best[row["codec"]]["kbps"] - ours["kbps"]):
-            best[row["codec"]] = row
-    rows += [[f"{escape(name)}, nearest rate that it reaches", *_quality(row)] for name, row in best.items()]
-    head = ["", "kbit/s", "SSIM", "SSIM in the face", "landmark error, %", "lips, %", "faces found"]
-    return _section("Rate and distortion", note, f'<div class="pair">{drawn}</div>{_table(head, rows)}')
-
-
-def _quality(row: Mapping[str, Any]) -> list[str]:
-    names = ("kbps", "ssim", "ssim_face", "landmarks_pct", "lips_pct")
-    return [*(_show(row[name], 3 if "ssim" in name else 1) for name in names), f"{100 * row['faces']:.0f} %"]
 
 
 def _cores(report: Mapping[str, Any]) -> str:
@@ -287,67 +202,17 @@ def _soak(soak: Mapping[str, Any] | None) -> str:
     if not soak:
         return ""
     rows = [
-        [escape(row["what"]), _show(row["first"]), _show(row["last"]), _show(row["growth"]), _show(row["uncertain"]),
+        [escape(row["what"]), show(row["first"]), show(row["last"]), show(row["growth"]), show(row["uncertain"]),
          f'<span class="{"bad" if row["verdict"] == "grows" else "good"}">{escape(row["verdict"])}</span>']
         for row in soak["verdicts"]
     ]  # fmt: skip
     head = ["", "first fifth", "last fifth", "growth in 30 min", "\u00b1", "verdict"]
     drawn = f'<div class="pair">{plots.growth(soak)}</div>'
-    return _section(
+    return section(
         "A long call",
         f"{soak['minutes']:.1f} minutes of the avatar's path; verdicts are of what follows the first fifth.",
-        drawn + _table(head, rows),
+        drawn + table(head, rows),
     )
-
-
-def _more(report: Mapping[str, Any]) -> str:
-    """What the other benchmarks found."""
-    return "\n".join(
-        part for part in (_links(report.get("links")), _engines(report), _wire(report.get("wire"))) if part
-    )
-
-
-def _links(tables: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> str:
-    if not tables:
-        return ""
-    rows = [
-        [escape(row["condition"]), *(_show(row[key], digits) for key, _, digits in LINK_COLUMNS)]
-        for row in list(tables.values())[-1]
-    ]
-    note = (
-        "Motion as a call sends it over a simulated link of 30 ms one way, without sockets, engine or page: ages of "
-        "the "
-        "motion shown, longest freeze, time to fresh motion after an outage, error of the keypoints in outer "
-        "eye-corner "
-        "distances. Nothing shares anything with it: time is simulated."
-    )
-    return _section("Motion on bad links", note, _table(["", *(title for _, title, _ in LINK_COLUMNS)], rows))
-
-
-def _engines(report: Mapping[str, Any]) -> str:
-    measured = [row for row in (report.get("engines") or {}).get("rows", ()) if "error" not in row]
-    if not measured:
-        return ""
-    rows = [
-        [escape(f"{row['engine']} {row['size']}, {row['runtime']}"), str(row["threads"]),
-         _show(row["render_ms_median"]), _show(row["render_ms_p95"])]
-        for row in measured
-    ]  # fmt: skip
-    note = "One picture after the other, nothing else at work but what else this machine does."
-    return _section("The engine by itself", note, _table(["", "threads", "median, ms", "p95, ms"], rows))
-
-
-def _wire(summary: Mapping[str, Any] | None) -> str:
-    if not summary:
-        return ""
-    rows = [[escape(title), _show(summary.get(key)) if unit else _percent(summary.get(key)), unit or "%"]
-            for key, title, unit in WIRE_ROWS]  # fmt: skip
-    note = "This clip's motion through the codec over a link without loss; not a call, no clock but the codec's."
-    return _section("Motion on the wire", note, _table(["", "", ""], rows))
-
-
-def _percent(value: float | None) -> str:
-    return NONE if value is None else f"{100 * value:.2f}"
 
 
 def _method(report: Mapping[str, Any]) -> str:
@@ -365,22 +230,3 @@ def _method(report: Mapping[str, Any]) -> str:
         f"<h2>How it was measured</h2>\n<p class='note'>{escape(METHOD + gap)}</p>\n"
         f"<p class='note'>{seed}{escape(versions + browser)}.</p>"
     )
-
-
-def _section(title: str, note: str, body: str) -> str:
-    if not body:
-        return ""
-    told = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f"<section><h2>{escape(title)}</h2>{told}{body}</section>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(one)}</th>" for one in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _show(value: float | None, digits: int = 1) -> str:
-    if value is None:
-        return NONE
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:z.{digits}f}"

@@ -41,6 +41,7 @@ USED_BY: Final[Mapping[str, Sequence[str]]] = {
     "ordinary_relayed": ("relay", "sender's browser", "receiver's browser"),
 }
 """Processes that a path needs; the others idle meanwhile and are counted nowhere."""
+STUDENT: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # 97.5 %, of 1, 2, ... degrees of freedom
 MOST_POINTS: Final = 6000  # of a series in the report
 PACKAGES: Final = ("aiortc", "aioice", "av", "mediapipe", "numpy", "onnxruntime", "openvino", "playwright")
 
@@ -98,6 +99,7 @@ def report(
     for group in ("squeezed", "link"):
         paths = {s.path: [t for t in stretches if (t.path, t.group) == (s.path, group)] for s in stretches}
         found[group] = {path: merged(some) for path, some in paths.items() if some} or None
+    found["lips"] = next((s.lips for s in stretches if s.lips), None)
     found["ratios"] = {name: ratios(found["avatar"], found[name]) for name in ORDINARY}
     found["segments"] = [_segment(s) for s in stretches]
     return found
@@ -130,11 +132,12 @@ def merged(stretches: Sequence[Stretch]) -> dict[str, Any] | None:
 
 
 def noise(values: Sequence[float | None]) -> float | None:
-    """By how much a figure differs from run to run: twice the standard error of its stretches; None of one."""
+    """By how much a figure may be off: half the 95 % confidence interval of its stretches' mean; None of one."""
     known = [v for v in values if v is not None]
     if len(known) < 2:
         return None
-    return round(2 * float(np.std(known, ddof=1)) / math.sqrt(len(known)), 2)
+    wide = STUDENT[min(len(known) - 2, len(STUDENT) - 1)]
+    return round(wide * float(np.std(known, ddof=1)) / math.sqrt(len(known)), 2)
 
 
 def ratios(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> dict[str, float | None] | None:

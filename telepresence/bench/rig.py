@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from telepresence.avatar.samples import SAMPLE_AVATAR
 from telepresence.bench import browser, load
 from telepresence.bench.browser import Browser
 from telepresence.bench.camera import CameraClip
@@ -140,8 +141,8 @@ class Rig:
             self._say(line)
 
     def _sender(self) -> list[str]:
-        avatar = ["--avatar", str(self.config.avatar)] if self.config.avatar else []
-        return [*self._common("sender"), "--camera", "browser", "--sink", "null", *avatar]
+        avatar = self.config.avatar or SAMPLE_AVATAR  # not one's own: figures of two machines are to be comparable
+        return [*self._common("sender"), "--camera", "browser", "--sink", "null", "--avatar", str(avatar)]
 
     def _receiver(self) -> list[str]:
         config = self.config
@@ -188,8 +189,9 @@ async def started(config: RigConfig, clip: CameraClip, say: Say) -> AsyncIterato
         say(f"starting two browsers ({program})")
         driven = await ending.enter_async_context(driver())
         url, headless = f"{rig.url}/bench/", config.headless
-        rig.sender = await ending.enter_async_context(browser.opened(driven, url, camera=clip.path, headless=headless))
-        rig.receiver = await ending.enter_async_context(browser.opened(driven, url, camera=None, headless=headless))
+        plays = browser.opened(driven, url, camera=clip.path, microphone=clip.microphone, headless=headless)
+        rig.sender = await ending.enter_async_context(plays)
+        rig.receiver = await ending.enter_async_context(browser.opened(driven, url, headless=headless))
         await rig.sender.call("openCamera")
         await _connected(rig, running)
         yield rig
@@ -205,6 +207,7 @@ async def _serving(rig: Rig) -> AsyncIterator[None]:
     hub = HubConfig(origins=(rig.url,))
     rig.secret = hub.secret
     server = make_server(create_app(hub, rig.pages.routes()))
+    setattr(server, "capture_signals", contextlib.nullcontext)  # noqa: B010 - signals stay ours
     with listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -130,9 +130,9 @@ def _parts(config: CallConfig, folder: Path, say: Say) -> dict[str, Callable[[],
         return {"rate_distortion": rate_distortion(clip, engine=rig.engine, runtime=rig.runtime, say=say)}
 
     def links() -> Report:
-        from telepresence.bench.link import simulated
+        from telepresence.bench.link import WAYS, simulated
 
-        tables = simulated([], folder / "landmarks", 1)
+        tables = simulated([], folder / "landmarks", 1, WAYS[-1:])  # as a call sends
         return {"links": {title: [asdict(row) for row in rows] for title, rows in tables}}
 
     def engines() -> Report:
@@ -157,6 +157,9 @@ def call_text(report: Report) -> str:
             if found.get(name):
                 said = title + {"": "", "squeezed": ", squeezed", "link": ", bad link"}[group]
                 lines.append(f"{said:34}" + "".join(_cell(found[name][key]) for key, _ in COLUMNS))
+    if found := report.get("lips"):
+        late = [_cell(found[f"skew_ms_{q}"]).strip() for q in ("p5", "p50", "p95", "abs_p95")]
+        lines.append("lips later than their sound: p5 {}, p50 {}, p95 {} ms; apart by at most {} (p95)".format(*late))
     lines += [f"not measured: {problem}" for problem in report["problems"]]
     return "\n".join(lines)
 
@@ -167,7 +170,8 @@ def _cell(value: float | None) -> str:
 
 def _live(measure: Callable[[Path, Keep], Coroutine[Any, Any, Report]], kept: Kept) -> Report:
     browser.require()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a run that is ended keeps what it has
+    # A run that is ended keeps what it has: asyncio knows how to end by a Ctrl-C, and so by what is made one.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     with tempfile.TemporaryDirectory(prefix="telepresence-bench-") as folder, kept.marking():
         report = asyncio.run(measure(Path(folder), kept))
         kept(report)

@@ -22,6 +22,7 @@ READINGS: Final = 180  # of a soak, however long; at most one a second
 LEAST_MINUTES: Final = 0.5
 WARM_UP: Final = 0.2  # of the readings: caches fill, encoders find their level
 LEAST_READINGS: Final = 8
+LEAST_TOLD_MINUTES: Final = 3.0  # before growth is spoken of: the machine's other work grows for a minute or two
 TOO_WIDE: Final = 2.0  # of a straight line's standard error: neighbours in time are alike, so it is more than it seems
 SPAN_MINUTES: Final = 30.0  # that growth is stated for
 EDGES: Final = ("sender's edge", "receiver's edge")
@@ -126,7 +127,7 @@ def verdict(points: Sequence[tuple[float, float]], limit: float) -> dict[str, An
     rest = values - values.mean() - slope * at
     error = float(np.sqrt((rest**2).sum() / max(1, len(at) - 2) / spread)) if spread else float("inf")
     growth, uncertain = slope * SPAN_MINUTES, 2 * TOO_WIDE * error * SPAN_MINUTES
-    if growth - uncertain > limit:
+    if growth - uncertain > limit and points[-1][0] - points[0][0] >= LEAST_TOLD_MINUTES:
         said = "grows"
     elif growth + uncertain <= limit:
         said = "does not grow"

@@ -54,11 +54,13 @@ def test_pictures_count_alike_and_stretches_make_the_noise() -> None:
     assert found is not None
     assert found["display_ms_p50"] == 103
     assert found["lag_ms_face"] == 102
-    assert found["noise"]["lag_ms_face"] == pytest.approx(4.0)  # 2 * 2.83 / sqrt(2)
+    assert found["noise"]["lag_ms_face"] == pytest.approx(25.4, abs=0.1)  # 12.71 * 2.83 / sqrt(2)
     assert found["processes"]["sender's edge"]["cpu_s"] == 18.0
     assert merged([]) is None
     assert noise([1.0]) is None
     assert noise([None, 1.0, 1.0]) == 0
+    assert noise([1.0, 2.0, 3.0]) == pytest.approx(4.30 / 3**0.5, abs=0.01)
+    assert noise([1.0, 2.0] * 20) == pytest.approx(2.26 * 0.506 / 40**0.5, abs=0.01)
 
 
 def test_ratios_are_of_the_avatar_to_the_ordinary_call() -> None:

@@ -27,6 +27,11 @@ def test_a_short_soak_cannot_tell() -> None:
     assert verdict(points(0, 0.5, 3, count=30), 10)["verdict"] == "too short to tell"
 
 
+def test_what_grows_for_two_minutes_has_told_nothing_yet() -> None:
+    assert verdict(points(600, 2, 1, count=60), 10)["verdict"] == "too short to tell"
+    assert verdict(points(600, 5, 1, count=60), 10)["verdict"] == "grows"
+
+
 def test_a_warm_up_is_no_growth() -> None:
     warm = [(t, value - 50 * max(0.0, 1 - t / 3)) for t, value in points(0, 30, 1)]
     assert verdict(warm, 10)["verdict"] == "does not grow"

@@ -1,19 +1,22 @@
 // One end of a measured call: sends the camera or shows what comes, and notes when each picture was on the screen.
 // The benchmark calls the functions of `window.bench`; all times leave this page on the benchmark's clock, microseconds.
 
-import { Link } from "./connection.js";
+import { Link, startFast } from "./connection.js";
+import { Lips } from "./lips.js";
 
 const CLOCK_ASKED = 40;
 const GATHER_MS = 2000;
 const CONNECT_MS = 15_000;
 const SAME_US = 2000; // a picture's own time against what requestVideoFrameCallback says of it
-const MARK = { left: 8, width: 24, bits: 12, picture: 640, rows: 48 }; // the camera clip's frame number: bench/camera.py
+const MARK = { left: 8, width: 24, bits: 12, picture: 640, least: 44 }; // the camera clip's frame number: bench/camera.py
+const PACKED = ["RGBA", "RGBX", "BGRA", "BGRX"]; // formats without a plane of luma
 
 const video = document.querySelector("video");
 let shift = 0; // from performance.now() to the benchmark's clock, milliseconds
 let camera = null;
 let link = null;
 let peer = null;
+let lips = null;
 let state = "idle";
 let record = null;
 
@@ -39,6 +42,7 @@ async function openCamera() {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: wanted });
   [camera] = stream.getVideoTracks();
   camera.contentHint = "motion";
+  video.classList.add("own");
   show(stream);
   return camera.getSettings();
 }
@@ -50,7 +54,11 @@ function show(stream) {
 
 // the avatar's path: as the product's own page connects
 
-function avatar({ edge, send }) {
+async function avatar({ edge, send, sound }) {
+  if (sound) {
+    lips = new Lips(edge, video, send);
+    await lips.begin();
+  }
   link = new Link({
     find: async () => edge,
     track: send ? camera : undefined,
@@ -99,8 +107,9 @@ async function answer(sdp) {
   return made.localDescription.sdp;
 }
 
-async function accept(sdp) {
-  await peer.setRemoteDescription({ type: "answer", sdp });
+/** @param {{sdp: string, own?: boolean}} answer  `own`: of this machine's own program, to which the way is short */
+async function accept({ sdp, own }) {
+  await peer.setRemoteDescription({ type: "answer", sdp: own ? startFast(sdp) : sdp });
 }
 
 function prefer(way, name) {
@@ -133,7 +142,8 @@ async function up(receives) {
 function close() {
   link?.close();
   peer?.close();
-  link = peer = null;
+  lips?.close();
+  link = peer = lips = null;
   state = "idle";
   if (video.srcObject && !(camera && video.srcObject.getTracks().includes(camera))) video.srcObject = null;
 }
@@ -162,9 +172,9 @@ const pick = (from, names) => Object.fromEntries(names.filter((name) => name in 
 
 /** Note every picture on the screen from now on, and keep one every `gap_ms`; 0: none. */
 function begin({ gap_ms: gap }) {
-  const mine = { pictures: [], samples: [], began: performance.now(), kept: -Infinity, other: 0 };
+  const mine = { pictures: [], samples: [], work: [], began: performance.now(), kept: -Infinity, other: 0 };
   record = mine;
-  const strip = new OffscreenCanvas(1, MARK.rows).getContext("2d", { willReadFrequently: true });
+  lips?.take();
   const onPicture = (now, about) => {
     if (record !== mine) return;
     video.requestVideoFrameCallback(onPicture);
@@ -172,49 +182,73 @@ function begin({ gap_ms: gap }) {
     try { frame = new VideoFrame(video); } catch { /* none just now */ }
     // On a busy machine the video may have gone on to another picture than the one that this call is about.
     const same = frame && Math.abs(frame.timestamp - about.mediaTime * 1e6) < SAME_US;
-    const number = same ? readMark(strip, frame) : null;
     mine.other += same ? 0 : 1;
-    mine.pictures.push([
+    const row = [
       us(about.presentationTime), us(about.expectedDisplayTime), us(about.captureTime), us(about.receiveTime),
-      about.processingDuration ?? null, about.rtpTimestamp ?? null, about.presentedFrames, number,
-    ]);
-    if (same && gap && about.presentationTime - mine.kept >= gap) {
-      mine.kept = about.presentationTime;
-      keep(mine, frame, about.presentationTime, number);
-    } else {
-      frame?.close();
-    }
+      about.processingDuration ?? null, about.rtpTimestamp ?? null, about.presentedFrames, null,
+    ];
+    mine.pictures.push(row);
+    if (!same) return void frame?.close();
+    const kept = gap && about.presentationTime - mine.kept >= gap;
+    if (kept) mine.kept = about.presentationTime;
+    mine.work.push(look(mine, frame, row, kept ? about.presentationTime : null));
   };
   video.requestVideoFrameCallback(onPicture);
 }
 
-/** The frame number in the left margin of the camera's clip, or null: white, black, then ten bits, highest first. */
-function readMark(strip, frame) {
-  const scale = frame.displayWidth / MARK.picture;
-  strip.drawImage(frame, MARK.left * scale, 0, MARK.width * scale, frame.displayHeight, 0, 0, 1, MARK.rows);
-  const { data } = strip.getImageData(0, 0, 1, MARK.rows);
-  const step = MARK.rows / MARK.bits;
-  const level = (block) => (data[4 * (block * step + 1)] + data[4 * (block * step + 2)]) / 2;
+/** Read a picture's number, and keep the picture itself if it has a time; closes it. */
+async function look(mine, frame, row, time) {
+  try {
+    row[7] = await readMark(frame);
+    if (time !== null) mine.samples.push(await copied(frame, time, row[7]));
+  } catch { /* a format that cannot be copied: no number, no picture */ } finally {
+    frame.close();
+  }
+}
+
+/**
+ * The frame number in the left margin of the camera's clip, or null: white, black, then ten bits, highest first.
+ * Only this strip is copied, without conversion: a canvas would make the whole picture RGB, which takes milliseconds.
+ */
+async function readMark(frame) {
+  const { width, height } = frame.visibleRect;
+  const scale = width / MARK.picture;
+  const even = (value) => 2 * Math.max(1, Math.round(value / 2));
+  const rect = { x: even(MARK.left * scale), y: 0, width: even(MARK.width * scale), height: 2 * Math.floor(height / 2) };
+  const data = new Uint8Array(frame.allocationSize({ rect }));
+  const [{ offset, stride }] = await frame.copyTo(data, { rect });
+  const bytes = PACKED.includes(frame.format) ? 4 : 1;
+  const level = (block) => {
+    let sum = 0;
+    for (const part of [0.35, 0.5, 0.65]) {
+      const begin = offset + stride * Math.floor(((block + part) * rect.height) / MARK.bits);
+      for (let x = 0; x < rect.width; x += 1) sum += data[begin + x * bytes];
+    }
+    return sum / (3 * rect.width);
+  };
   const [white, black] = [level(0), level(1)];
-  if (white - black < 60) return null;
+  if (white - black < MARK.least) return null;
   let number = 0;
   for (let block = 2; block < MARK.bits; block += 1) number = number * 2 + (level(block) > (white + black) / 2 ? 1 : 0);
   return number;
 }
 
 /** Copy the picture on the screen as it is; it is looked at after the measurement, not during it. */
-function keep(mine, frame, time, number) {
+async function copied(frame, time, number) {
   const { format, visibleRect } = frame;
   const about = { time_us: us(time), number, format, width: visibleRect.width, height: visibleRect.height };
   const data = new Uint8Array(frame.allocationSize());
-  mine.samples.push(frame.copyTo(data).then(() => ({ about, data }), () => null).finally(() => frame.close()));
+  await frame.copyTo(data);
+  return { about, data };
 }
 
 /** Stop noting. Returns the pictures' times; the kept pictures go to the benchmark as one body. */
 async function end({ upload }) {
   const mine = record;
   record = null;
-  const samples = (await Promise.all(mine.samples)).filter(Boolean);
+  const sound = heard();
+  await Promise.all(mine.work);
+  const samples = mine.samples.sort((one, other) => one.about.time_us - other.about.time_us);
   if (upload) {
     const head = new TextEncoder().encode(JSON.stringify(samples.map((one) => ({ ...one.about, bytes: one.data.length }))));
     const size = new Uint8Array(new Uint32Array([head.length]).buffer);
@@ -222,7 +256,15 @@ async function end({ upload }) {
     const response = await fetch(upload, { method: "POST", body });
     if (!response.ok) throw new Error(`the benchmark answered ${response.status}`);
   }
-  return { pictures: mine.pictures, seconds: (performance.now() - mine.began) / 1000, kept: samples.length, other: mine.other };
+  return { pictures: mine.pictures, seconds: (performance.now() - mine.began) / 1000, kept: samples.length, other: mine.other, sound };
+}
+
+/** Loudness over time on the benchmark's clock, [seconds, level], and what the page itself thinks of lips and sound. */
+function heard() {
+  const found = lips?.taken();
+  if (!found?.levels.length) return null;
+  const begin = found.offset + shift / 1000;
+  return { levels: found.levels.map(([at, level]) => [at + begin, level]), figures: found.figures };
 }
 
 window.bench = { clock, openCamera, avatar, offer, answer, accept, up, close, counters, begin, end, state: () => state };
