@@ -70,7 +70,7 @@ main.add_command(cli_avatar.recording)
 
 @main.command()
 @click.option("--camera", default="browser", show_default=True, help="browser, sample (no camera), a FILE or a DEVICE.")
-@click.option("--avatar", type=_PATH, help="The avatar to be shown as. Default: the sample avatar.")
+@click.option("--avatar", type=_PATH, help="The avatar to be shown as. Default: your own, or the sample.")
 @click.option("--port", default=8080, show_default=True, help="Where the page is served, on this machine only.")
 @click.option("--open/--no-open", "open_browser", default=True, help="Open the page in the browser.")
 @_engine_options
@@ -243,8 +243,12 @@ _ca_option = click.option(
 @main.command()
 @click.argument("url")
 @click.option("--camera", default="browser", show_default=True, help="browser, sample, none, a FILE or a DEVICE.")
-@click.option("--avatar", type=_PATH, help="The avatar to be shown as. Default: the sample avatar.")
-@click.option("--sink", default="browser", show_default=True, help="browser, headset[:PORT], null, or a FILE.mp4.")
+@click.option("--avatar", type=_PATH, help="The avatar to be shown as. Default: your own, or the sample.")
+@click.option(
+    "--sink", multiple=True, default=["browser"], show_default=True, metavar="SINK",
+    help="browser, a FILE.mp4, camera[:DEVICE] (a virtual camera), headset[:PORT] or null. The first three may be "
+    "combined: repeat the option.",
+)  # fmt: skip
 @click.option("--name", default="", help="What the others see as your name.")
 @click.option("--page-port", default=0, help="Port of your own page; 0 finds a free one.")
 @click.option("--page-origin", "page_origins", multiple=True, help="Further origin that may use the page's API.")
@@ -266,12 +270,11 @@ def join(url: str, **options: Any) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its products are tiny, and idle threads of it spin
     from telepresence.paths import refuse_overwriting
     from telepresence.rtc.edge import EdgeConfig, run_edge
-    from telepresence.sinks.headset.port import headset_port
 
-    if options["sink"] not in ("browser", "null") and headset_port(options["sink"]) is None:
-        refuse_overwriting({"--sink": Path(options["sink"])}, (Path(options["camera"]), options["avatar"]))
     options["size"] = int(options["size"])
-    run_edge(EdgeConfig(url=url, **options))
+    config = EdgeConfig(url=url, **options)
+    refuse_overwriting({"--sink": config.file()}, (Path(options["camera"]), options["avatar"]))
+    run_edge(config)
 
 
 @main.command()
@@ -442,7 +445,7 @@ def _say(line: str) -> None:
 @click.option("--seconds", type=click.FloatRange(5), default=60, show_default=True, help="Each path, all its turns.")
 @click.option(
     "--path", "paths", multiple=True,
-    type=click.Choice(["avatar", "ordinary_direct", "ordinary_relayed", "squeezed", "link"]),
+    type=click.Choice(["avatar", "ordinary_direct", "ordinary_relayed", "squeezed", "link", "sound"]),
     help="Measure only this. May be repeated. Default: all.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the order of paths, and of emulated loss.")
@@ -475,7 +478,7 @@ def bench_soak(json_out: Path | None, html_out: Path | None, **options: Any) -> 
 
 
 @bench.command("all")
-@click.option("--seconds", type=click.FloatRange(5), default=45, show_default=True, help="Each path, all its turns.")
+@click.option("--seconds", type=click.FloatRange(5), default=40, show_default=True, help="Each path, all its turns.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the order of paths, and of emulated loss.")
 @click.option("--out", type=_PATH, default=Path("out/bench"), show_default=True, help="Folder of the report.")
 @_live_options
@@ -485,6 +488,22 @@ def bench_all(out: Path, **options: Any) -> None:
     from telepresence.bench.run import everything
 
     click.echo(everything(CallConfig(rig=_rig(options), **options), out, _say))
+
+
+@bench.command("headset")
+@click.option("--seconds", type=click.FloatRange(2), default=10, show_default=True, help="Each part.")
+@click.option("--page/--no-page", default=True, help="Also the page, in a browser with an emulated headset.")
+@click.option("--json", "json_out", type=_PATH, help="Write all figures to this file.")
+@_engine_options
+def bench_headset(json_out: Path | None, size: str, **options: Any) -> None:
+    """Both eyes' pictures, their disparity, the stream, the headset's page. docs/headset.md."""
+    from telepresence.bench.headset import HeadsetConfig, run_headset, write
+    from telepresence.bench.headsettext import headset_text
+
+    report = run_headset(HeadsetConfig(size=int(size), **options), _say)
+    if json_out:
+        write(report, json_out)
+    click.echo(headset_text(report))
 
 
 @bench.command("compare")

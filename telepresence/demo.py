@@ -39,7 +39,7 @@ class DemoConfig:
     camera: str = BROWSER
     """`browser`, `sample` (recorded motion), or a file or device that the sender's edge reads."""
     avatar: Path | None = None
-    """Who the sender is shown as; None: the sample avatar."""
+    """Who the sender is shown as; None: one's own avatar, or the sample."""
     port: int = 8080
     """Of the page and the hub; 0 takes any free one."""
     open_browser: bool = True
@@ -67,8 +67,8 @@ def check_config(config: DemoConfig) -> None:
     Raises:
         InputError: the camera, the avatar or the engine cannot be used.
     """
-    from telepresence.avatar.file import load
     from telepresence.rtc.camera import kind_of, moving_clip
+    from telepresence.rtc.own_avatar import check_own
     from telepresence.runtime.engine import check_engine
 
     kind = kind_of(config.camera)
@@ -77,7 +77,7 @@ def check_config(config: DemoConfig) -> None:
     if kind == "file":
         moving_clip(Path(config.camera))
     if config.avatar is not None:
-        load(config.avatar)
+        check_own(config.avatar)
     check_engine(config.engine, config.size, runtime=config.runtime)
 
 
@@ -194,13 +194,16 @@ class Demo:
     def sender_arguments(self) -> list[str]:
         """What follows `telepresence join` for the sender's edge."""
         avatar = ["--avatar", str(self.config.avatar)] if self.config.avatar else []
-        return [*self._common("you"), "--camera", self.camera, "--sink", "null", *avatar]
+        return [*self._common("you"), "--camera", self.camera, "--sink", "null", *avatar, *self._drawn_by()]
 
     def receiver_arguments(self) -> list[str]:
         """What follows `telepresence join` for the receiver's edge."""
-        runtime = ["--runtime", self.config.runtime] if self.config.runtime else []
-        drawing = ["--engine", self.config.engine, "--size", str(self.config.size), *runtime]
+        drawing = [*self._drawn_by(), "--size", str(self.config.size)]
         return [*self._common("far end"), "--camera", "none", "--sink", BROWSER, *drawing]
+
+    def _drawn_by(self) -> list[str]:
+        """What draws: the receiver everything, the sender only an avatar that is being made."""
+        return ["--engine", self.config.engine, *(["--runtime", self.config.runtime] if self.config.runtime else [])]
 
     def edge_environment(self) -> dict[str, str]:
         """The link by which an edge joins; a fresh token each time. Among the arguments, `ps` would show it to all."""

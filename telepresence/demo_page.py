@@ -33,6 +33,7 @@ RECEIVER_FIGURES: Final = (
 )  # fmt: skip
 
 SHARED: Final = ("connection.js", "overlay.js", "icon.svg", "ui/dom.js", "call/devices.js")
+SHARED_FOLDER: Final = "enrol"
 
 _MEDIA_TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
@@ -75,7 +76,8 @@ def page_routes(demo: Demo) -> list[BaseRoute]:
 def _files(web: Path) -> dict[str, Path]:
     """What is served under which name: the demo's own files at the root, and what it shares with the room's page."""
     own = {path.name: path for path in (web / "demo").iterdir() if path.suffix in _MEDIA_TYPES}
-    return {name: web / name for name in SHARED} | own
+    enrolment = {f"{SHARED_FOLDER}/{path.name}": path for path in (web / SHARED_FOLDER).iterdir()}
+    return {name: web / name for name in SHARED} | enrolment | own
 
 
 def merge_stats(sender: Mapping[str, Any] | None, receiver: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -111,12 +113,19 @@ def _config(demo: Demo) -> dict[str, Any]:
     return {
         "camera": place(demo.sender) if _source(demo) == "browser" else None,
         "avatar": place(demo.receiver),
+        "enrol": _enrolment(demo),
         "stats": ["/api/stats"],
         "shows": True,
         "own_avatar": True,
         "recorded": {"url": "/api/source"} if demo.may_switch else None,
         "source": _source(demo),
     }
+
+
+def _enrolment(demo: Demo) -> dict[str, str] | None:
+    """Where an avatar is made: at the edge that shows one."""
+    ready = demo.sender.ready
+    return {"url": f"{ready.page.rstrip('/')}/api/enrol", "token": ready.token} if ready else None
 
 
 def _source(demo: Demo) -> str:

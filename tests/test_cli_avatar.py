@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,16 +13,19 @@ from click.testing import CliRunner, Result
 from telepresence.avatar.enrol import enrol
 from telepresence.avatar.file import load, load_bytes, save
 from telepresence.avatar.owner import key_path, load_key, public_bytes, verify
-from telepresence.avatar.samples import sample_track
+from telepresence.avatar.samples import sample_avatar_bytes, sample_track
+from telepresence.avatar.sections import digest
 from telepresence.cli import main
+from telepresence.rtc.cache import AvatarCache
 from telepresence.sinks.label import label
 from telepresence.sinks.recording import VideoWriter
 from telepresence.wire.track import MotionTrack, pack_track
 from tests.clips import moving_portrait, portrait, read_pictures, write_clip
+from tests.rtc.pair import avatar_file
 
 
-def call(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(one) for one in arguments])
+def call(*arguments: str | Path, **given: str) -> Result:
+    return CliRunner().invoke(main, [str(one) for one in arguments], input=given.get("input"))
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +144,41 @@ def test_recordings_are_checked_and_rescued(tmp_path: Path) -> None:
     rescued = call("recording", "rescue", path)
     assert rescued.stdout == f"{tmp_path / 'call.partial.mp4'}: rescued\n"
     assert len(read_pictures(tmp_path / "call.partial.mp4")) == 10
+
+
+def test_what_is_deleted_is_gone_and_others_are_asked(photo: Path, data: Path, tmp_path: Path) -> None:
+    path, foreign = tmp_path / "me.avatar", tmp_path / "foreign.avatar"
+    assert call("enrol", photo, "--out", path).exit_code == 0
+    save(load(path), foreign)
+    kept = call("avatar", "delete", path, input="n\n")
+    assert kept.exit_code == 1
+    assert path.exists()
+    missing = call("avatar", "delete", path, tmp_path / "nobody.avatar", "--yes")
+    assert missing.exit_code == 2
+    assert path.exists()  # nothing goes when one of them cannot
+    gone = call("avatar", "delete", path, "--yes")
+    assert gone.exit_code == 0
+    assert "is asked to delete it" in gone.stdout
+    assert not path.exists()
+    assert (data / "deleted.json").exists()
+    unsigned = tmp_path / "unsigned.avatar"
+    save(replace(load(foreign), owner=None, signature=None), unsigned)
+    assert "others cannot be asked" in call("avatar", "delete", unsigned, "--yes").stdout
+
+
+def test_copies_of_others_are_listed_and_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telepresence.rtc.cache.cache_folder", lambda: tmp_path / "cache")
+    assert "no copies" in call("avatar", "cached").stdout
+    files = [avatar_file(2_000), sample_avatar_bytes(), b"damaged"]
+    for file in files:
+        AvatarCache().put(file)
+    listed = call("avatar", "cached").stdout
+    assert listed.count("7.0 days left") == 3
+    for words in ("photo avatar, 8a88", "sample avatar, nobody's", "unusable, nobody's"):
+        assert words in listed
+    assert call("avatar", "forget").exit_code == 2
+    assert call("avatar", "forget", "abc").exit_code == 2
+    assert call("avatar", "forget", digest(files[0])[:12]).stdout == "1 deleted\n"
+    assert len(AvatarCache().copies()) == 2
+    assert call("avatar", "forget", "--all").stdout == "2 deleted\n"
+    assert AvatarCache().copies() == []

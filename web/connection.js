@@ -1,11 +1,46 @@
-// One peer connection to one edge, kept alive: when it or the edge dies, a new one is made, after a growing pause.
+// One peer connection to one edge, kept alive: when it or the edge dies, a new one is made.
 
-const PAUSES_MS = [200, 500, 1000, 2000, 3000];
+const PAUSES_MS = [50, 200, 500, 700]; // an edge is on this machine: attempts cost little, so its return is soon noticed
 const GATHER_MS = 1000; // host candidates only; a name server that hangs must not hold up the call
-const ANSWER_MS = 10_000;
-const CONNECT_MS = 10_000;
+const PATIENCE_MS = [3000, 10_000]; // for the answer, and again for the connection: least, and where nothing is known
+const TIMES = 4; // what the last connection took: on a machine that is busy everything takes longer
+const PATIENT = 3; // every so many attempts in a row that took too long, one gets the most: it may be busier by now
 const WOBBLE_MS = 1500; // "disconnected" heals by itself on a passing hiccup; after this it counts as dead
-const START_KBPS = 1500; // loopback carries it at once; the browser's own start of 300 would show landmarks a smeared face
+// Loopback carries it at once. The encoder keeps to its own 1.7 Mbit/s or so, but a picture's packets are paced at 2.5 times this;
+// and the browser's own start of 300 would show landmarks a smeared face.
+const START_KBPS = 10_000;
+
+/** How soon an attempt follows the last, and how long it may take. Pure. */
+export class Pace {
+  #attempts = 0; // in a row that came to nothing at once
+  #late = 0; // that took too long
+  #tookMs = null;
+
+  /** An attempt has come to nothing, or a connection is lost. @returns {number} ms before the next attempt */
+  pauseMs(late = false) {
+    if (late) {
+      this.#late += 1;
+      return PAUSES_MS[0]; // it has waited long enough
+    }
+    this.#attempts += 1;
+    return PAUSES_MS[Math.min(this.#attempts, PAUSES_MS.length) - 1];
+  }
+
+  /** How long the present attempt may wait for its answer, and then for its connection. */
+  get patienceMs() {
+    const [least, most] = PATIENCE_MS;
+    if (this.#tookMs === null || this.#late % PATIENT === PATIENT - 1) return most;
+    return Math.min(most, Math.max(least, TIMES * this.#tookMs));
+  }
+
+  connected(tookMs) {
+    this.#tookMs = tookMs;
+    this.again();
+  }
+
+  /** Begin with the shortest pause. */
+  again() { [this.#attempts, this.#late] = [0, 0]; }
+}
 
 /**
  * @typedef {object} LinkOptions
@@ -21,17 +56,23 @@ export class Link {
   /** @param {LinkOptions} options */
   constructor(options) {
     this.options = options;
-    this.attempts = 0;
+    this.pace = new Pace();
     this.everLive = false;
     this.closed = false;
     this.peer = null;
+    this.waiting = false; // for the next attempt
     this.timer = 0;
   }
 
   /** Start, or start afresh when the edge is known to have been replaced. */
   restart() {
-    this.attempts = 0;
+    this.pace.again();
     this.#attempt();
+  }
+
+  /** The edge can be reached now, as far as is known elsewhere: do not wait any longer for the next attempt. */
+  hurry() {
+    if (this.waiting && !this.closed) this.restart();
   }
 
   /** Send another track from now on, or none; for a link that `sends`. */
@@ -50,17 +91,20 @@ export class Link {
     this.#drop();
     if (this.closed) return;
     this.options.onState(this.everLive ? "lost" : "connecting");
-    const peer = new RTCPeerConnection({ iceServers: [] });
+    const [peer, begun] = [new RTCPeerConnection({ iceServers: [] }), performance.now()];
     this.peer = peer;
     try {
       this.#prepare(peer);
       await this.#negotiate(peer);
-      await connected(peer);
       if (this.peer !== peer) return;
-      this.attempts = 0;
+      this.#watch(peer);
+      await connected(peer, this.pace.patienceMs);
+      if (this.peer !== peer) return;
+      const tookMs = performance.now() - begun;
+      this.pace.connected(tookMs);
+      console.info(`link: live after ${Math.round(tookMs)} ms`);
       this.everLive = true;
       this.options.onState("live");
-      this.#watch(peer);
     } catch (error) {
       if (this.peer === peer) this.#again(error);
     }
@@ -90,7 +134,7 @@ export class Link {
       method: "POST",
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${edge.token}` },
       body: JSON.stringify({ type: "offer", sdp: peer.localDescription.sdp }),
-      signal: AbortSignal.timeout(ANSWER_MS),
+      signal: AbortSignal.timeout(this.pace.patienceMs),
     });
     if (!response.ok) throw new Error(`the edge answered ${response.status}`);
     const { type, sdp } = await response.json();
@@ -117,17 +161,18 @@ export class Link {
   #again(reason) {
     this.#drop();
     if (this.closed) return;
-    const pause = PAUSES_MS[Math.min(this.attempts, PAUSES_MS.length - 1)];
-    this.attempts += 1;
+    const pause = this.pace.pauseMs(reason.name === "TimeoutError");
     console.info(`link: ${reason.message}; again in ${pause} ms`);
     this.options.onState(this.everLive ? "lost" : "connecting");
+    this.waiting = true;
     this.timer = setTimeout(() => this.#attempt(), pause);
   }
 
   #drop() {
     clearTimeout(this.timer);
-    const peer = this.peer;
+    const { peer } = this;
     this.peer = null;
+    this.waiting = false;
     this.sender = null;
     if (!peer) return;
     this.options.onDrop?.();
@@ -161,9 +206,9 @@ function gathered(peer) {
   });
 }
 
-function connected(peer) {
+function connected(peer, withinMs) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("no connection in time")), CONNECT_MS);
+    const timer = setTimeout(() => reject(new DOMException("no connection in time", "TimeoutError")), withinMs);
     const look = () => {
       if (peer.connectionState === "connected") { clearTimeout(timer); resolve(); }
       if (["failed", "closed"].includes(peer.connectionState)) { clearTimeout(timer); reject(new Error(peer.connectionState)); }

@@ -2,6 +2,7 @@
 
 import { CallError } from "./call/call.js";
 import { EdgeCall } from "./call/edge-call.js";
+import { mountEnrolment } from "./enrol/enrol.js";
 import { showFigures } from "./overlay.js";
 import { Banners } from "./ui/banners.js";
 import { dress, find, showActions, write } from "./ui/dom.js";
@@ -10,13 +11,14 @@ import { memory, Own } from "./ui/own.js";
 import { Announcer, showPeople } from "./ui/people.js";
 import { Pickers } from "./ui/pickers.js";
 import { Sounds } from "./ui/sounds.js";
+import { showHeadset } from "./ui/headset.js";
 import { Stage } from "./ui/stage.js";
 import { ACTIONS, callStatus, deviceBanner, overWords } from "./ui/words.js";
 
 const CONFIG_URL = new URL("../api/page-config", import.meta.url); // the page may be at /room/NAME, its files at /web/
 const CONFIG_MS = 5000;
 const AGAIN_MS = 2000;
-const BROWSER_ALONE = "A browser alone is not enough here yet. With telepresence on your machine, enter by: telepresence join '(this page\u2019s address)'";
+const BROWSER_FAILS = "The files for a browser by itself cannot be loaded. With telepresence on your machine, enter by: telepresence join '(this page\u2019s address)'";
 const COPIED_MS = 2000;
 
 const own = new Own();
@@ -43,7 +45,7 @@ async function begin() {
     config = await response.json();
   } catch (error) {
     console.info(error.message);
-    showOver("gone");
+    showOver(location.pathname.startsWith("/room/") ? "away" : "gone"); // such addresses are the hub's
     setTimeout(begin, AGAIN_MS);
     return;
   }
@@ -54,6 +56,7 @@ async function begin() {
     return;
   }
   prepare();
+  enrol(config);
   showLobby();
 }
 
@@ -61,7 +64,7 @@ async function open(config) {
   if (config.mode !== "browser") return new EdgeCall(config);
   const { BrowserCall } = await import("./browser/browser-call.js").catch((error) => {
     console.info(error.message);
-    throw new CallError("incomplete", BROWSER_ALONE);
+    throw new CallError("incomplete", BROWSER_FAILS);
   });
   return new BrowserCall(config);
 }
@@ -77,6 +80,18 @@ function prepare() {
   call.addEventListener("figures", showNumbers);
   call.addEventListener("problem", ({ detail }) => banners.say(detail.key ?? detail.text, detail.text, { level: detail.level }));
   own.addEventListener("change", onOwn);
+}
+
+/** Where an edge serves this page, it can make one's own avatar. */
+function enrol(config) {
+  if (!config.enrol) return;
+  const places = ["#own-avatar", "#own-avatar-in-call"].map(find);
+  for (const place of places) place.hidden = false;
+  mountEnrolment({
+    find: async () => (await (await fetch(CONFIG_URL, { cache: "no-store", signal: AbortSignal.timeout(CONFIG_MS) })).json()).enrol,
+    places, status: find("#refining"), camera: () => own.camera, name: () => own.name || find("#name").value,
+    inCall: () => document.body.dataset.view === "call",
+  });
 }
 
 // the three views
@@ -152,8 +167,19 @@ function showCall() {
     return;
   }
   if (call.state === "joined" && document.body.dataset.view === "over") view("call");
+  showElsewhere();
   banners.say("hub", call.hub || call.state === "lost" ? "" : "The hub is out of reach. The call goes on; nobody new can join until it is back.");
   showParticipants();
+}
+
+/** While the sound is in the headset, this page's microphone is off: its light must not say otherwise. */
+function showElsewhere() {
+  const moved = call.elsewhere !== (find("#call").dataset.sound === "elsewhere");
+  if (!moved) return;
+  find("#call").dataset.sound = call.elsewhere ? "elsewhere" : "here";
+  banners.say("headset", call.elsewhere ? "Sound and microphone are in your headset. The camera stays here." : "", { action: "take", act: () => call.take() });
+  if (call.elsewhere) own.lend("microphone");
+  else own.retrieve("microphone");
 }
 
 function showParticipants() {
@@ -175,6 +201,8 @@ function showBar() {
   bar.querySelector("[data-do=view]").disabled = many === 0;
   dress(bar.querySelector("[data-do=people]"), "people", `People, ${many + 1}`);
   dress(bar.querySelector("[data-do=settings]"), "settings", "Settings");
+  bar.querySelector("[data-do=headset]").hidden = !call.headset;
+  dress(bar.querySelector("[data-do=headset]"), "headset", "Into your headset");
   dress(bar.querySelector("[data-do=leave]"), "leave", "Leave the call");
 }
 
@@ -223,7 +251,8 @@ const doings = {
   view: () => call.participants.size && stage.toggle(),
   people: () => showPanel(find("#people").hidden),
   settings: () => openSettings(),
-  close: () => find("#settings").close(),
+  headset: () => call.headset && showHeadset(call.headset),
+  close: (button) => button.closest("dialog").close(),
   copy,
   leave() {
     own.rest();
@@ -237,7 +266,7 @@ const doings = {
   },
 };
 
-const KEYS = { m: "mute", v: "camera", g: "view", p: "people", s: "settings", f: "figures" };
+const KEYS = { m: "mute", v: "camera", g: "view", p: "people", s: "settings", f: "figures", h: "headset" };
 const ALSO_BEFORE = new Set(["mute", "camera"]); // of these, which there are in the lobby
 
 document.addEventListener("click", ({ target }) => {
@@ -287,11 +316,13 @@ function openSettings() {
 
 function closePanels() {
   find("#people").hidden = true;
-  if (find("#settings").open) find("#settings").close();
+  for (const dialog of document.querySelectorAll("dialog.settings[open]")) dialog.close();
 }
 
 find("#settings").addEventListener("close", () => settings?.look(false));
-find("#settings").addEventListener("click", ({ target }) => target.id === "settings" && target.close()); // beside it
+for (const dialog of document.querySelectorAll("dialog.settings")) {
+  dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close()); // beside it
+}
 find("#call-name").addEventListener("change", ({ target }) => own.setName(target.value));
 find("#figures-shown").addEventListener("change", doings.figures);
 find("#appearance").addEventListener("change", ({ target }) => choose(target.value));

@@ -13,10 +13,12 @@ from starlette.routing import BaseRoute
 from telepresence.edge.messages import View
 from telepresence.edge.schedule import SMALL
 from telepresence.errors import EngineError
+from telepresence.rtc.camera_sink import CameraSink
 from telepresence.rtc.mailbox import LoopMailbox
 from telepresence.rtc.recorder import Recorder
 from telepresence.rtc.renderer import Picture, Renderer
 from telepresence.rtc.sound_mixer import SoundMixer
+from telepresence.rtc.stage import PHOTO
 from telepresence.runtime.engine import Engine, open_engine
 from telepresence.wire.codec import MotionPacket
 
@@ -25,10 +27,10 @@ class DrawingEvents(Protocol):
     """What the edge is told, on the event loop."""
 
     def on_picture(self, picture: Picture) -> bool:
-        """A picture of somebody; returns whether it is to be recorded."""
+        """A picture of somebody; returns whether it is to be recorded, or shown by the virtual camera."""
 
     def on_recorded(self, picture: Picture) -> None:
-        """A picture is in the file."""
+        """A picture is in the file, or in the virtual camera."""
 
 
 class Drawing:
@@ -36,7 +38,8 @@ class Drawing:
 
     Args:
         engine, size, runtime: what draws, as `join` was given them.
-        file: records the first of the others; None: pages show everybody.
+        file: records the first of the others.
+        device: of the virtual camera that shows the first of the others, as `EdgeConfig.device`.
         events: who is told.
         say: gets a line for people.
     """
@@ -49,9 +52,11 @@ class Drawing:
         file: Path | None,
         events: DrawingEvents,
         say: Callable[[str], None],
+        device: str | None = None,
     ) -> None:
         self._wanted = engine, size, runtime
         self._file = file
+        self._device = device
         self._events = events
         self._say = say
         self._loop = asyncio.get_running_loop()
@@ -62,6 +67,7 @@ class Drawing:
         self.engine: Engine
         self.renderer: Renderer
         self.recorder: Recorder | None = None
+        self.camera: CameraSink | None = None
         self.mixer: SoundMixer | None = None
 
     async def start(self, exit_stack: AsyncExitStack) -> None:
@@ -69,22 +75,27 @@ class Drawing:
 
         Raises:
             EngineError: no such engine or size, or it cannot be loaded.
+            InputError: the recording cannot be written, or there is no virtual camera.
         """
         name, size, runtime = self._wanted
         engine = self.engine = await asyncio.to_thread(_open_engine, name, size, runtime)
-        small = SMALL in engine.info.sizes and engine.size > SMALL and not engine.batches and self._file is None
+        small = SMALL in engine.info.sizes and engine.size > SMALL and not engine.batches and not self._keeps
         self.renderer = Renderer(
             engine,
             self.publish,
             self._on_avatar_ready,
-            keep_rgb=self._file is not None,
+            keep_rgb=self._keeps,
             open_small=self._open_small if small else None,
         )
         exit_stack.push_async_callback(asyncio.to_thread, self.renderer.close)
         self._say(f"engine {engine.info.name}, {engine.size}x{engine.size}, {engine.reason}")
+        if self._device is not None:
+            self.camera = CameraSink(self._device, self._recorded, self._sink_failed)
+            exit_stack.push_async_callback(asyncio.to_thread, self.camera.close)
+            self._say(f"camera: the avatar is in {self.camera.device}")
         if self._file is not None:
             self.mixer = SoundMixer()
-            self.recorder = Recorder(self._file, engine.size, self._recorded, self.mixer)
+            self.recorder = Recorder(self._file, engine.size, self._recorded, self.mixer, self._sink_failed)
             exit_stack.push_async_callback(self._stop_recorder)
         self.renderer.start()
 
@@ -101,9 +112,11 @@ class Drawing:
         """Motion, straight to the render worker; `capture_us` on our clock, if that is known."""
         self.renderer.put(participant, packet, capture_us)
 
-    def avatar(self, participant: str, data: bytes, whole: bool) -> None:
-        """An avatar, or its first reference."""
-        self.renderer.put_avatar(participant, data, whole)
+    def avatar(self, participant: str, data: bytes, whole: bool, label: str | None, problem: str) -> None:
+        """An avatar that may be shown, or its first reference; empty: not any more, and why, if there is a reason."""
+        self.renderer.put_avatar(participant, data, whole, label or PHOTO)
+        if problem:
+            self._note_avatar(participant, problem)
 
     def lost(self, participant: str) -> None:
         """Out of reach: the avatar comes to rest."""
@@ -116,8 +129,8 @@ class Drawing:
         self.renderer.remove(participant)
 
     def look(self, view: View | None) -> None:
-        """What can be seen has changed; a recording shows its one at full size whatever a page shows."""
-        if self._file is None:
+        """What can be seen has changed; recording and camera show their one at full size whatever a page shows."""
+        if not self._keeps:
             self.renderer.look(view)
 
     def fields(self) -> dict[str, Any]:
@@ -131,9 +144,19 @@ class Drawing:
         if mailbox is not None:  # else it has just left
             mailbox.put(picture)
 
+    @property
+    def _keeps(self) -> bool:
+        """Whether anything but pages takes pictures."""
+        return self._file is not None or self._device is not None
+
     def _on_picture(self, picture: Picture) -> None:
-        if self._events.on_picture(picture) and self.recorder:
-            self.recorder.put(picture)
+        if self._events.on_picture(picture):
+            for sink in (self.recorder, self.camera):
+                if sink is not None:
+                    sink.put(picture)
+
+    def _sink_failed(self, problem: str) -> None:
+        self._loop.call_soon_threadsafe(self._say, problem)
 
     def _open_small(self) -> Engine:
         """In the wardrobe's thread. A GPU, which may have taken over by now, would have to compile it first."""
@@ -148,7 +171,7 @@ class Drawing:
     async def _stop_recorder(self) -> None:
         if self.recorder is not None:
             problem = await asyncio.to_thread(self.recorder.close)
-            self._say(f"recorded: {self._file}" if problem is None else f"nothing was recorded: {problem}")
+            self._say(f"recorded: {self._file}" if problem is None else problem)
 
     def _on_avatar_ready(self, participant: str, problem: str | None) -> None:
         self._loop.call_soon_threadsafe(self._note_avatar, participant, problem)

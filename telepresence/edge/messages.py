@@ -18,6 +18,7 @@ from telepresence.hub.messages import MAX_MESSAGE_BYTES, MAX_PARTICIPANTS, Paylo
 MAX_TOKEN_CHARACTERS: Final = 256
 MAX_SIDE: Final = 8192  # device pixels of a tile
 MAX_DELAY_MS: Final = 200.0
+MAX_AGE_MS: Final = 5000.0
 MAX_SAID_CHARACTERS: Final = 500
 MAX_PICTURES: Final = 16 * MAX_PARTICIPANTS  # in one message
 
@@ -91,10 +92,19 @@ class Delay:
     place: int | None
     """None: every place."""
     ms: float
-    """0..MAX_DELAY_MS."""
+    """All alike, 0..MAX_DELAY_MS."""
+    age_ms: float | None = None
+    """Instead: each until its capture is so long ago, 0..MAX_AGE_MS, but by no more than MAX_DELAY_MS."""
 
 
-FromPage = Enter | Take | Leave | Return | About | View | Voice | Delay | Relay
+@dataclass(frozen=True, slots=True)
+class Microphone:
+    """Of a headset's page, which has the sound: whether it is off."""
+
+    muted: bool
+
+
+FromPage = Enter | Take | Leave | Return | About | View | Voice | Delay | Microphone | Relay
 
 
 def parse(text: str) -> FromPage | None:
@@ -135,9 +145,14 @@ def room(fields: Mapping[str, Any]) -> str:
     return _text({"type": "room", **fields})
 
 
-def superseded() -> str:
-    """Another page is the one with the sound now."""
-    return _text({"type": "superseded"})
+def superseded(by: Literal["page", "headset"] = "page") -> str:
+    """Another page is the one with the sound now. If it is a headset's, this one keeps all but the sound."""
+    return _text({"type": "superseded", "by": by})
+
+
+def returned() -> str:
+    """The headset's page has gone: this one has the sound again."""
+    return _text({"type": "returned"})
 
 
 def said(text: str, level: Level) -> str:
@@ -145,11 +160,12 @@ def said(text: str, level: Level) -> str:
     return _text({"type": "said", "text": text[:MAX_SAID_CHARACTERS], "level": level})
 
 
-def pictures(at: Sequence[tuple[int, int, float | None]], now_ms: float) -> str:
+def pictures(at: Sequence[tuple[int, int, float | None, float, float]], now_ms: float) -> str:
     """When the pictures were captured that have gone to the page since the last time.
 
     Args:
-        at: place, RTP timestamp (unsigned, 32 bits) and age of the capture at `now_ms` in milliseconds, of each.
+        at: of each: place, RTP timestamp (unsigned, 32 bits), age of the capture at `now_ms` (None: at rest), its age
+            as it went to the page, and for how long it had been held back on request; milliseconds.
         now_ms: the edge's monotonic clock as the message is sent; the page learns from it what its own is off by.
     """
     return _text({"type": "pictures", "now_ms": round(now_ms, 1), "at": [list(one) for one in at[-MAX_PICTURES:]]})
@@ -207,7 +223,12 @@ def _delay(fields: dict[str, Any]) -> Delay:
     place = fields.get("place")
     if place != "all" and (type(place) is not int or not 0 <= place < MAX_PARTICIPANTS):
         raise ProtocolError("delay.place is neither a place nor 'all'")
-    return Delay(None if place == "all" else place, _number(fields.get("ms"), "ms", MAX_DELAY_MS))
+    age_ms = fields.get("age_ms")
+    return Delay(
+        None if place == "all" else place,
+        _number(fields.get("ms"), "ms", MAX_DELAY_MS),
+        None if age_ms is None else _number(age_ms, "age_ms", MAX_AGE_MS),
+    )
 
 
 _PARSERS: Final[dict[str, Callable[[dict[str, Any]], FromPage]]] = {
@@ -219,6 +240,7 @@ _PARSERS: Final[dict[str, Callable[[dict[str, Any]], FromPage]]] = {
     "view": _view,
     "voice": _voice,
     "delay": _delay,
+    "microphone": lambda fields: Microphone(_boolean(fields, "muted")),
 }
 
 

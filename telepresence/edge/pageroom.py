@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from telepresence.edge import snapshot
 from telepresence.edge.membership import Membership
-from telepresence.edge.messages import About, Leave, Level, Return
+from telepresence.edge.messages import About, Leave, Level, Microphone, Return
 from telepresence.edge.pages import Pages
 from telepresence.edge.snapshot import Someone, Standing
 from telepresence.hub.client import HubClient
@@ -60,6 +60,7 @@ class PageRoom:
         self._invitation = invitation
         self._camera = camera
         self._about = About("", muted=False, camera=False)
+        self._headset_muted = True
         self._page_ms: float | None = None
         self._speaks = False
         self._say = say
@@ -67,6 +68,7 @@ class PageRoom:
         room.on_sound = pages.relay
         room.on_change = pages.changed
         pages.listen(About, self._on_about)
+        pages.listen(Microphone, self._on_microphone)
         pages.listen(Relay, self._on_relay)
         pages.listen(Leave, lambda _: self.membership.leave())
         pages.listen(Return, lambda _: self.membership.come_back())
@@ -76,9 +78,12 @@ class PageRoom:
         """Tell the others how we want to be shown; call when a page has come or gone."""
         about = self._about
         name = self.room.hub.vouched_name or about.name or self._invitation.name
-        camera = about.camera and self._pages.active if self._camera is None else self._camera
+        camera = about.camera and self._pages.desk if self._camera is None else self._camera
+        if not self._pages.headset:
+            self._headset_muted = True  # until the next one says otherwise
+        muted = self._headset_muted if self._pages.headset else about.muted
         sound = self._pages.active or self._speaks
-        self.room.present(Presence(name, about.muted, camera, sound, self._page_ms))
+        self.room.present(Presence(name, muted, camera, sound, self._page_ms))
         self._pages.changed()
 
     def tell_page_ms(self, page_ms: float | None) -> None:
@@ -130,10 +135,16 @@ class PageRoom:
             muted=presence.muted,
             camera=presence.camera,
             sound=presence.sound,
+            label=peer.proving.label,
+            unshown=peer.proving.unshown,
         )
 
     def _on_about(self, about: About) -> None:
         self._about = about
+        self.present()
+
+    def _on_microphone(self, microphone: Microphone) -> None:
+        self._headset_muted = microphone.muted
         self.present()
 
     def _on_relay(self, relay: Relay) -> None:

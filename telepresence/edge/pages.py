@@ -1,5 +1,6 @@
 """The WebSocket `/api/room`: the room as it is goes to every page, the sound's messages to the newest one, and back.
 
+A headset's page may have the sound instead, for as long as it is there; the page before keeps everything else.
 Nothing that a page sends can raise out of here; a page that floods or sends nonsense is disconnected.
 """
 
@@ -10,15 +11,16 @@ import hmac
 import logging
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from telepresence.edge import messages
-from telepresence.edge.messages import Enter, FromPage, Level, Take
+from telepresence.edge.line import BAD_MESSAGE, BAD_TOKEN, GOING, RATE, REPLACED, SLOW, TIMEOUT, Line
+from telepresence.edge.messages import Enter, FromPage, Level, Microphone, Take, Voice
 from telepresence.errors import ProtocolError
 from telepresence.hub.limits import TokenBucket
 from telepresence.hub.messages import Payload, Relay
@@ -35,15 +37,28 @@ STRANGERS_PER_S: Final = 5  # sound messages of one other participant that reach
 STRANGERS_BURST: Final = 30
 MAX_FAULTS: Final = 8  # malformed or too frequent messages before a page is disconnected
 MAX_OUTBOX_BYTES: Final = 512 * 1024  # waiting for one page
-CLOSE_S: Final = 1.0
-
-BAD_MESSAGE, BAD_TOKEN, TIMEOUT, SLOW, RATE, REPLACED = 4400, 4401, 4408, 4410, 4429, 4409  # closing codes
 
 M = TypeVar("M")
 
+_OF_A_HEADSET: Final = (Relay, Voice, Microphone)
+"""What a headset's page may say: it hears and speaks. Everything else is the page's on one's own computer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A way in for pages."""
+
+    token: Callable[[], str]
+    """What a page has to show."""
+    admits: Callable[[str | None], bool]
+    """Whether pages of an origin may connect."""
+    headset: bool = False
+    """Whether the pages are a headset's."""
+
 
 class Pages:
-    """All pages that follow the room, newest last. The newest one, or the one that asked for it, is the active one.
+    """All pages that follow the room, newest last. The newest one, or the one that asked for it, is the active one: it
+    has the sound. While a headset's page is it, the newest of the others, `desk`, still speaks for all but the sound.
 
     Args:
         token: gives the page token that a page has to show.
@@ -59,12 +74,12 @@ class Pages:
         snapshot: Callable[[], dict[str, Any]],
         on_active: Callable[[bool], None],
     ) -> None:
-        self._token = token
-        self._admits = admits
+        self._door = Door(token, admits)
         self._snapshot = snapshot
         self._on_active = on_active
         self._lines: list[_Line] = []
         self._active: _Line | None = None
+        self._desk: _Line | None = None
         self._handlers: dict[type[Any], Callable[[Any], Any]] = {}
         self._strangers: dict[str, TokenBucket] = {}
         self._shown = ""
@@ -78,9 +93,24 @@ class Pages:
         """Whether a page is there for sound."""
         return self._active is not None
 
-    def route(self) -> WebSocketRoute:
-        """To be served at /api/room."""
-        return WebSocketRoute("/api/room", self._serve)
+    @property
+    def headset(self) -> bool:
+        """Whether a headset's page has the sound."""
+        return self._active is not None and self._active.headset
+
+    @property
+    def desk(self) -> bool:
+        """Whether a page on one's own computer is there, which may have a camera."""
+        return self._desk is not None
+
+    def route(self, door: Door | None = None) -> WebSocketRoute:
+        """To be served at /api/room; None: by the door of the edge's own pages."""
+        way = door or self._door
+
+        async def serve(socket: WebSocket) -> None:
+            await self._serve(socket, way)
+
+        return WebSocketRoute("/api/room", serve)
 
     def listen(self, kind: type[M], handler: Callable[[M], Any]) -> None:
         """Hand the active page's messages of a kind to `handler`, on the loop; one handler a kind."""
@@ -125,16 +155,16 @@ class Pages:
         if self._soon:
             self._soon.cancel()
         for line in list(self._lines):
-            line.end(1001)
+            line.end(GOING)
 
-    async def _serve(self, socket: WebSocket) -> None:
+    async def _serve(self, socket: WebSocket, door: Door) -> None:
         """One page, from its request to its end."""
-        if not self._admits(socket.headers.get("origin")):
+        if not door.admits(socket.headers.get("origin")):
             text = "pages of this origin may not use this edge; add it with --page-origin\n"
             await socket.send_denial_response(PlainTextResponse(text, 403))
             return
         await socket.accept()
-        line = _Line(socket)
+        line = _Line(socket, door)
         timer = asyncio.get_running_loop().call_later(ENTER_S, self._check_entered, line)
         try:
             await line.serve(lambda text: self._handle(line, text))
@@ -149,7 +179,7 @@ class Pages:
     def _handle(self, line: _Line, text: str | None) -> None:
         now = asyncio.get_running_loop().time()
         if not line.bucket.take(now):
-            line.fault(RATE)
+            line.broke(RATE)
             return
         try:
             if text is None:
@@ -160,12 +190,21 @@ class Pages:
             elif isinstance(message, Take):
                 self._activate(line)
             elif isinstance(message, Relay) and not line.relays.take(now):
-                line.fault(RATE)
-            elif message is not None and line is self._active and not isinstance(message, Enter):
+                line.broke(RATE)
+            elif message is not None and self._may_say(line, message):
                 self._hand_on(message)
         except ProtocolError as error:
             logger.warning("a message of the page was not understood: %s", error)
-            line.fault(BAD_MESSAGE)
+            line.broke(BAD_MESSAGE)
+
+    def _may_say(self, line: _Line, message: FromPage) -> bool:
+        """Whether it is this page's turn."""
+        if isinstance(message, Enter):
+            return False
+        if line.headset:
+            return line is self._active and isinstance(message, _OF_A_HEADSET)
+        sounds = isinstance(message, _OF_A_HEADSET)
+        return line is (self._active if sounds else self._desk) and not isinstance(message, Microphone)
 
     def _hand_on(self, message: FromPage) -> None:
         handler = self._handlers.get(type(message))
@@ -177,7 +216,8 @@ class Pages:
             logger.exception("a message of the page could not be handled")
 
     def _enter(self, line: _Line, message: FromPage | None) -> None:
-        if not isinstance(message, Enter) or not hmac.compare_digest(message.token.encode(), self._token().encode()):
+        token = line.door.token().encode()
+        if not isinstance(message, Enter) or not hmac.compare_digest(message.token.encode(), token):
             line.end(BAD_TOKEN)
             return
         while len(self._lines) >= MAX_PAGES:
@@ -186,14 +226,26 @@ class Pages:
         self._lines.append(line)
         self._shown = messages.room(self._snapshot())
         line.show(self._shown)
-        self._activate(line)
+        if line.headset or not self.headset:
+            self._activate(line)
+        else:  # whoever wears the headset would not know why it falls silent
+            self._sit_down(line)
+            line.send(messages.superseded("headset"))
+
+    def _sit_down(self, line: _Line | None) -> None:
+        """A page is the one that speaks for all but the sound; the one before is told."""
+        if self._desk is not None and self._desk is not line and self._desk in self._lines:
+            self._desk.send(messages.superseded("page"))
+        self._desk = line
 
     def _activate(self, line: _Line | None) -> None:
         if line is self._active:
             return
         before, self._active = self._active, line
-        if before is not None and before in self._lines:
-            before.send(messages.superseded())
+        if line is not None and not line.headset:
+            self._sit_down(line)
+        if before is not None and before in self._lines and (before.headset or self.headset):
+            before.send(messages.superseded("headset" if self.headset else "page"))
         if line is not None and line is not self._lines[-1]:
             self._lines.remove(line)
             self._lines.append(line)  # so that it is again the last to give way
@@ -206,8 +258,15 @@ class Pages:
     def _gone(self, line: _Line) -> None:
         if line in self._lines:
             self._lines.remove(line)
-        if line is self._active:  # the page before waits: it was told so, and must ask
-            self._activate(None)
+        if line is self._desk:
+            self._desk = None  # the page before waits: it was told so, and must ask
+        if line is not self._active:
+            if self.headset:
+                self._on_active(True)  # a camera may have gone with the page
+            return
+        self._activate(self._desk)
+        if self._desk is not None:  # a headset's page has gone
+            self._desk.send(messages.returned())
 
     def _show(self) -> None:
         self._soon = None
@@ -219,28 +278,26 @@ class Pages:
             line.show(text)
 
 
-class _Line:
-    """One page's WebSocket: receives in one task, sends in another, never waits for a page that does not read."""
+class _Line(Line[str]):
+    """One page's WebSocket."""
 
-    def __init__(self, socket: WebSocket) -> None:
+    def __init__(self, socket: WebSocket, door: Door) -> None:
+        super().__init__(socket, str, stall_s=None, max_faults=MAX_FAULTS)
         now = asyncio.get_running_loop().time()
-        self._socket = socket
+        self.door = door
+        self.headset = door.headset
+        self.bucket = TokenBucket(2 * MESSAGES_PER_S, MESSAGES_PER_S, updated=now)
+        self.relays = TokenBucket(RELAYS_BURST, RELAYS_PER_S, updated=now)
         self._outbox: deque[str] = deque()
         self._bytes = 0
         self._snapshot: str | None = None  # newest wins
-        self._wake = asyncio.Event()
-        self._code: int | None = None
-        self._ended = asyncio.Event()
-        self._faults = 0
-        self.bucket = TokenBucket(2 * MESSAGES_PER_S, MESSAGES_PER_S, updated=now)
-        self.relays = TokenBucket(RELAYS_BURST, RELAYS_PER_S, updated=now)
 
     def send(self, text: str) -> None:
         """Queue a message; a page that lets MAX_OUTBOX_BYTES pile up is disconnected."""
         self._bytes += len(text)
         if self._bytes > MAX_OUTBOX_BYTES:
             self.end(SLOW)
-        elif self._code is None:
+        elif not self.ended:
             self._outbox.append(text)
             self._wake.set()
 
@@ -249,47 +306,17 @@ class _Line:
         self._snapshot = snapshot
         self._wake.set()
 
-    def fault(self, code: int) -> None:
+    def broke(self, code: int) -> None:
         """Count a broken rule; close when there were too many."""
-        self._faults += 1
-        if self._faults >= MAX_FAULTS:
+        if self.fault():
             self.end(code)
 
-    def end(self, code: int) -> None:
-        """Close with a code."""
-        if self._code is None:
-            self._code = code
-            self._ended.set()
-
-    async def serve(self, handle: Callable[[str | None], None]) -> None:
-        """Run until either side ends it. `handle` gets each text message, None for a binary one."""
-        tasks = {asyncio.create_task(step) for step in (self._receive(handle), self._send(), self._ended.wait())}
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
-                await asyncio.wait_for(self._socket.close(self._code or 1000), CLOSE_S)
-
-    async def _receive(self, handle: Callable[[str | None], None]) -> None:
-        while self._code is None:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            if self._code is None:
-                handle(message.get("text"))
-
-    async def _send(self) -> None:
-        with suppress(WebSocketDisconnect, RuntimeError):  # RuntimeError: sending to a socket that was just closed
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                if self._snapshot is not None:
-                    text, self._snapshot = self._snapshot, None
-                    await self._socket.send_text(text)
-                while self._outbox:
-                    text = self._outbox.popleft()
-                    await self._socket.send_text(text)
-                    self._bytes -= len(text)
+    def _next(self) -> str | None:
+        if self._snapshot is not None:
+            text, self._snapshot = self._snapshot, None
+            return text
+        if not self._outbox:
+            return None
+        text = self._outbox.popleft()
+        self._bytes -= len(text)
+        return text

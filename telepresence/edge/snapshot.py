@@ -24,6 +24,10 @@ class Someone:
     camera: bool
     sound: bool
     """Whether a page of its own is open, which can be called."""
+    label: str | None = None
+    """What its pictures are to be labelled with; None while none are shown."""
+    unshown: str = ""
+    """Why its avatar is not shown; empty if it is, or is on its way."""
 
     def fields(self) -> dict[str, Any]:
         """As on the wire."""

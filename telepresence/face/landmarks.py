@@ -46,8 +46,12 @@ class LandmarkTracker:
         Returns:
             Landmarks (478, 3) float32, isotropic pixels of `rgb`; None where no face is seen.
         """
-        faces = _process(self._mesh, rgb)
-        return max(faces, key=face_area) if faces else None
+        faces = self.everybody(rgb)
+        return faces[0] if faces else None
+
+    def everybody(self, rgb: Picture) -> list[Floats]:
+        """All faces that are found, largest first: up to four with `still`, else one at most."""
+        return sorted(_process(self._mesh, rgb), key=face_area, reverse=True)
 
     def close(self) -> None:
         """Free the graph. Safe to call twice."""

@@ -34,6 +34,7 @@ MEAN_TAU_S, MEAN_SHARE = 0.1, 0.4
 FORGET_US: Final = 1_000_000  # of rest: somebody else may sit there now, or sit elsewhere
 EASE_US: Final = 250_000  # time constant of the way to rest
 SPLICE_US: Final = (5_000, 120_000)  # time constants for the correction of a prediction: least, and after rest
+PICTURE_US: Final = 33_333  # of a camera: a head that kept still did so until that long before the motion that ends it
 SPLICE_SHARE: Final = 0.15  # of the time predicted: less jumps more, more lags more
 CALM_US: Final = 5_000_000  # time constant of the mean motion
 SETTLED: Final = 0.002  # radians, square half-widths, deviations: nobody sees it
@@ -65,6 +66,8 @@ class _Plan:
     """Per second."""
     mean: Doubles
     """(E + 4,) what the face returns to."""
+    woke: bool = False
+    """Whether the head kept still until `before_us`: nothing was predicted until then."""
 
     def at(self, shown_us: int) -> Still:
         """The motion at a time on the sender's clock."""
@@ -180,6 +183,7 @@ class Playout:
         if packet.epoch != self._epoch and self._plan is not None:
             self.counts.epochs += 1
         fresh = self._rest or packet.epoch != self._epoch or self._arrivals.restarted or self._gone(now_us)
+        woke = self._still and not packet.still
         self._epoch, self._rest, self._still = packet.epoch, packet.rest, packet.still
         if self._arrivals.restarted:
             self._delay_us, self._shown_us = now_us - packet.capture_us, packet.capture_us
@@ -189,7 +193,7 @@ class Playout:
         before = None if fresh else self._plan
         self._learn_calm(newest, packet.capture_us)
         mean = newest.face if packet.still or self._calm is None else self._calm.face
-        self._plan = _plan(before, newest, packet.capture_us, mean)
+        self._plan = _plan(before, newest, packet.capture_us, mean, woke=woke)
         return True
 
     def _begin(self) -> None:
@@ -241,7 +245,7 @@ class Playout:
             return
         target = plan.at(self._shown_us)
         if plan is not self._shown_plan:
-            self._splice(target)
+            self._splice(plan, target)
         if self._offset is not None:
             keep = math.exp(-elapsed_us / self._offset_tau_us)
             self._offset = self._offset.scaled(keep, keep)
@@ -250,21 +254,22 @@ class Playout:
         late = self._shown_us - plan.newest_us > LATE_US and not self._still
         self.state = PlayoutState.PREDICTING if late else PlayoutState.LIVE
 
-    def _splice(self, target: Still) -> None:
+    def _splice(self, plan: _Plan, target: Still) -> None:
         """Lead over from what would have been shown now to a new plan."""
         old, shown = self._shown_plan, self._shown
         least_us, most_us = SPLICE_US
         if old is None or shown is None or self.state is PlayoutState.RESTING:
             tau_us, expected = most_us, shown
         else:
-            tau_us = round(SPLICE_SHARE * max(0, self._shown_us - old.newest_us))
+            tau_us = round(SPLICE_SHARE * max(0, self._shown_us - (plan.before_us if plan.woke else old.newest_us)))
             expected = old.at(self._shown_us) if old.newest.like(target) else shown
             if self._offset is not None:
                 expected = expected.moved(self._offset)
         self._offset = target.to(expected) if expected is not None else None
         # A correction under way is not hurried by the next packet, but fades on: its time constant shortens with it.
-        self._offset_tau_us = max(least_us, min(most_us, max(tau_us, round(0.7 * self._offset_tau_us))))
-        self._shown_plan = self._plan
+        under_way_us = 0 if plan.woke else round(0.7 * self._offset_tau_us)
+        self._offset_tau_us = max(least_us, min(most_us, max(tau_us, under_way_us)))
+        self._shown_plan = plan
 
     def _ease(self, elapsed_us: int) -> None:
         rest, shown = self._resting_place(), self._shown
@@ -296,13 +301,18 @@ class Playout:
         self._calm = self._calm.moved(self._calm.to(newest).scaled(part, part))
 
 
-def _plan(before: _Plan | None, newest: Still, newest_us: int, mean: Doubles) -> _Plan:
-    """The next plan; without one before, or after a gap, nothing is known of the velocity."""
+def _plan(before: _Plan | None, newest: Still, newest_us: int, mean: Doubles, *, woke: bool) -> _Plan:
+    """The next plan; without one before, or after a gap, nothing is known of the velocity.
+
+    Args:
+        woke: whether the motion before was said to last, as far as it can be seen, until there is another.
+    """
     still = newest.to(newest)
     if before is None or not before.newest.like(newest):
         return _Plan(newest, newest_us, newest, newest_us, still, mean)
-    span_us = newest_us - before.newest_us
+    before_us = max(before.newest_us, newest_us - PICTURE_US) if woke else before.newest_us
+    span_us = newest_us - before_us
     known = 0 < span_us <= VELOCITY_GAP_US
     part = 1e6 / span_us if known else 0.0
     velocity = before.newest.to(newest).limited(max(span_us, 0) / 1e6).scaled(part, part) if known else still
-    return _Plan(before.newest, before.newest_us, newest, newest_us, velocity, mean)
+    return _Plan(before.newest, before_us, newest, newest_us, velocity, mean, woke)

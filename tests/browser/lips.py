@@ -7,8 +7,6 @@ measured on the way, in the sender's half of the page.
 
 from __future__ import annotations
 
-import wave
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,36 +14,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from telepresence.bench.lips import (
+    RATE,
+    SECONDS,
+    STEP_S,
+    ages,
+    envelope,
+    gridded,
+    onsets,
+    openness,
+    skews,
+    write_microphone,
+)
 from tests.browser.measure import movement
+
+__all__ = ["SECONDS", "ages", "envelope", "openness", "skews"]
 
 Doubles = NDArray[np.float64]
 
-FPS, SIDE, SECONDS = 30, 480, 12
-RATE = 48_000
-RISE_S, HOLD_S = 0.08, 0.1
+FPS, SIDE = 30, 480
 LEVELS = 9  # mouth openings that are drawn
 FACE = (50, 0, 160)  # left, top and side of the face in the sample avatar's picture of 256
-STEP_S = 0.005
-MAX_LAG_S = 2.5
-MAX_APART_S = 0.15  # of two events that are the same one, seen at two places
-
-
-def event_times(seed: int = 5) -> list[float]:
-    """When the mouth begins to open, seconds; gaps are uneven, so that no two stretches are alike."""
-    rng = np.random.default_rng(seed)
-    times = [0.4]
-    while times[-1] < SECONDS - 1.6:
-        times.append(times[-1] + float(rng.uniform(0.5, 1.0)))
-    return times
-
-
-def openness(at_s: Doubles) -> Doubles:
-    """How far the mouth is open, and how loud the sound is, 0..1."""
-    out = np.zeros_like(at_s)
-    for begin in event_times():
-        shape = np.interp(at_s - begin, [0, RISE_S, RISE_S + HOLD_S, 2 * RISE_S + HOLD_S], [0, 1, 1, 0], 0, 0)
-        out = np.maximum(out, shape)
-    return out
 
 
 def write_clip(folder: Path) -> tuple[Path, Path]:
@@ -74,13 +63,7 @@ def write_clip(folder: Path) -> tuple[Path, Path]:
         file.write(f"YUV4MPEG2 W{SIDE} H{SIDE} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
         for value in shown:
             file.write(b"FRAME\n" + planes[round(value * (LEVELS - 1))])
-    at_s = np.arange(SECONDS * RATE) / RATE
-    sound = openness(at_s) * np.sin(2 * np.pi * 400 * at_s) * 0.6
-    with wave.open(str(microphone), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((sound * 32767).astype("<i2").tobytes())
+    write_microphone(microphone)
     return camera, microphone
 
 
@@ -91,7 +74,8 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>lips</title>
 <video id="avatar" autoplay muted playsinline width="256"></video><audio id="sound" autoplay></audio>
 <script type="module">
 import { Link } from "/connection.js";
-import { LipSync, PictureTimes, askCaptureTime } from "/call/sync.js";
+import { PictureTimes, askCaptureTime } from "/call/clocks.js";
+import { LipSync } from "/call/sync.js";
 
 const TAP = `registerProcessor("tap", class extends AudioWorkletProcessor {
   constructor() { super(); this.rows = []; }
@@ -182,7 +166,7 @@ window.begin = async ({ sender, receiver }) => {
   new LipSync({ channel: call.ours, hold: () => {} });
   const ends = new LipSync({
     channel: call.theirs, receiver: call.receiver,
-    hold: (ms) => window.hold(ms),
+    hold: (ms, age) => window.hold(ms, age),
     onFigures: (figures) => {
       const { buffered, target, playout } = ends;
       if (taking) notes.figures.push({ at: performance.now() / 1000, ...figures, buffered, target, playout });
@@ -200,89 +184,21 @@ window.taken = () => { taking = false; return { ...notes, offset }; };
 """
 
 
-@dataclass(frozen=True)
-class Ages:
-    """How old events are when they are presented, seconds; by the time of the event at the receiver."""
-
-    at_s: Doubles
-    age_s: Doubles
-
-    def later(self, by_s: float) -> Ages:
-        """The same, presented later."""
-        return Ages(self.at_s + by_s, self.age_s + by_s)
-
-
-def ages(sent: tuple[Doubles, Doubles], presented: tuple[Doubles, Doubles]) -> Ages:
-    """Match events of two series (times, values): when each opening reaches half its height, here and there."""
-    lag = _lag(sent, presented)
-    first, second = _onsets(*sent), _onsets(*presented)
-    at, age = [], []
-    for time in first:
-        nearest = second[np.argmin(np.abs(second - time - lag))] if len(second) else np.inf
-        if abs(nearest - time - lag) <= MAX_APART_S:
-            at.append(nearest)
-            age.append(nearest - time)
-    return Ages(np.array(at), np.array(age))
-
-
-def skews(picture: Ages, sound: Ages) -> Ages:
-    """Age of each mouth event less that of the sound about the same time, seconds: positive when lips are late."""
-    at, skew = [], []
-    for time, age in zip(picture.at_s, picture.age_s, strict=True):
-        near = np.abs(sound.at_s - time) < 1.0
-        if near.any():
-            at.append(time)
-            skew.append(age - float(np.median(sound.age_s[near])))
-    return Ages(np.array(at), np.array(skew))
-
-
-def _grid(series: tuple[Doubles, Doubles]) -> tuple[Doubles, Doubles]:
-    times, values = series
-    grid = np.arange(times[0], times[-1], STEP_S)
-    return grid, np.interp(grid, times, values)
-
-
-def _lag(first: tuple[Doubles, Doubles], second: tuple[Doubles, Doubles]) -> float:
-    """By how much the second is later as a whole."""
-    best, found = -2.0, 0.0
-    grid, values = _grid(first)
-    for lag in np.arange(-MAX_LAG_S, MAX_LAG_S, STEP_S):
-        inside = (grid + lag >= second[0][0]) & (grid + lag <= second[0][-1])
-        if inside.sum() < 3 / STEP_S:
-            continue
-        other = np.interp(grid[inside] + lag, *second)
-        if other.std() > 0 and values[inside].std() > 0:
-            score = float(np.corrcoef(values[inside], other)[0, 1])
-            if score > best:
-                best, found = score, float(lag)
-    return found
-
-
-def _onsets(times: Doubles, values: Doubles) -> Doubles:
-    """When the values rise through the middle between closed and open, and have been low for a while before."""
-    low, high = np.percentile(values, [20, 97])
-    middle, closed = (low + high) / 2, low + 0.3 * (high - low)
-    found, armed = [], False
-    for n in range(1, len(times)):
-        armed |= values[n] < closed
-        if armed and values[n - 1] < middle <= values[n]:
-            part = (middle - values[n - 1]) / (values[n] - values[n - 1])
-            found.append(times[n - 1] + part * (times[n] - times[n - 1]))
-            armed = False
-    return np.array(found)
-
-
 def mouth(rows: list[Any]) -> tuple[Doubles, Doubles]:
-    """Mouth opening over time of `[seconds, JPEG]`, by landmarks."""
+    """Mouth opening over time of `[seconds, JPEG]`, by landmarks.
+
+    Where no picture came for a while the one before was seen all that time: else a mouth that opens at once after a
+    pause would seem to have begun in the middle of it.
+    """
     moved = movement([(at, text) for at, text in rows if text])
-    return moved.times, moved.mouth
-
-
-def envelope(rows: list[Any], offset_s: float) -> tuple[Doubles, Doubles]:
-    """Loudness over time on the page's clock of `[context's seconds, level]`, smoothed over 10 ms."""
-    series = np.array(rows, np.float64)
-    level = np.convolve(series[:, 1], np.ones(4) / 4, "same")
-    return series[:, 0] + offset_s, level
+    times, values = [moved.times[:1]], [moved.mouth[:1]]
+    for n in range(1, len(moved.times)):
+        if moved.times[n] - moved.times[n - 1] > 1.5 / FPS:
+            times.append(moved.times[n : n + 1] - 1 / FPS)
+            values.append(moved.mouth[n - 1 : n])
+        times.append(moved.times[n : n + 1])
+        values.append(moved.mouth[n : n + 1])
+    return np.concatenate(times), np.concatenate(values)
 
 
 def clip_offset(camera: tuple[Doubles, Doubles], microphone: tuple[Doubles, Doubles]) -> float:
@@ -291,7 +207,7 @@ def clip_offset(camera: tuple[Doubles, Doubles], microphone: tuple[Doubles, Doub
     wanted = openness(at_s)
 
     def phase(series: tuple[Doubles, Doubles]) -> float:
-        grid, values = _grid(series)
+        grid, values = gridded(series)
         shifts = np.arange(0, SECONDS, 2 * STEP_S)
         scores = [float(np.corrcoef(values, np.interp((grid + s) % SECONDS, at_s, wanted))[0, 1]) for s in shifts]
         return float(shifts[int(np.argmax(scores))])
@@ -348,6 +264,6 @@ def recorded(path: Path) -> tuple[tuple[Doubles, Doubles], tuple[Doubles, Double
 
 def apart(lips: tuple[Doubles, Doubles], sound: tuple[Doubles, Doubles]) -> Doubles:
     """By how much each opening of the mouth is later than its sound, seconds, where both are of one clip."""
-    first, second = _onsets(*sound), _onsets(*lips)
+    first, second = onsets(*sound), onsets(*lips)
     late = [second[np.argmin(np.abs(second - time))] - time for time in first]
     return np.array([one for one in late if abs(one) < 0.25])

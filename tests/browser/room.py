@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import wave
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,15 @@ from typing import Any
 import numpy as np
 
 from telepresence.avatar.samples import SAMPLE_AVATAR
+from telepresence.hub import tokens
+from telepresence.hub.app import HubConfig, create_app
+from telepresence.hub.ice import IceConfig
+from telepresence.hub.serve import base_url, bind, join_url, make_server
 from telepresence.hub.urls import URL_VARIABLE
 from telepresence.rtc.edge import Edge
 from telepresence.rtc.session import closed_all
-from tests.rtc.call import edge, hub
+from tests.rtc.call import edge
+from tests.rtc.pair import until
 
 START_S = 60.0
 STOP_S = 20.0
@@ -57,22 +63,59 @@ PICTURES = """async ([id, ms]) => {
 }"""
 
 
+class RestartingHub:
+    """A hub that can end and come back at its address, remembering nothing but its secret."""
+
+    def __init__(self, room: str, ice: IceConfig | None = None) -> None:
+        self._room = room
+        self._config = HubConfig(b"s" * 32, **({} if ice is None else {"ice": ice}))
+        self._port = 0
+        self._server: Any = None
+
+    async def start(self) -> str:
+        """Returns a URL to join the room by."""
+        listener = bind("127.0.0.1", self._port)
+        self._port = listener.getsockname()[1]
+        self._server = make_server(create_app(self._config))
+        self._server.capture_signals = contextlib.nullcontext  # signals stay pytest's
+        self._serving = asyncio.ensure_future(self._serve(self._server, listener))
+        await until(lambda: self._server.started)
+        token = tokens.issue(self._config.secret, self._room, ttl_s=3600, now=time.time())
+        return join_url(base_url("127.0.0.1", self._port), self._room, token)
+
+    async def stop(self) -> None:
+        """End it, if it runs."""
+        if self._server is not None:
+            self._server.should_exit = self._server.force_exit = True
+            await self._serving
+            self._server = None
+
+    @staticmethod
+    async def _serve(server: Any, listener: Any) -> None:
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            listener.close()
+
+
 class Room:
     """A hub and edges on a loop of their own: playwright needs this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, ice: IceConfig | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._exit = contextlib.AsyncExitStack()
         self._processes: list[subprocess.Popen[bytes]] = []
-        self.url: str = self._run(self._exit.enter_async_context(hub("monday")))
+        self._hub = RestartingHub("monday", ice)
+        self.url: str = self._run(self._hub.start())
+        self._exit.push_async_callback(self._hub.stop)
 
-    def add_here(self, name: str) -> Edge:
+    def add_here(self, name: str, **options: Any) -> Edge:
         """An edge in this process."""
 
         async def enter() -> Edge:
-            joined = edge(self.url, camera="browser", avatar=SAMPLE_AVATAR, name=name)
+            joined = edge(self.url, **({"camera": "browser", "avatar": SAMPLE_AVATAR, "name": name} | options))
             return await self._exit.enter_async_context(joined)
 
         added: Edge = self._run(enter())
@@ -98,6 +141,14 @@ class Room:
         self._processes.append(process)
         assert process.stdout is not None
         return str(json.loads(process.stdout.readline())["page"])
+
+    def stop_hub(self) -> None:
+        """The hub's process ends, and with it whatever it knew."""
+        self._run(self._hub.stop())
+
+    def start_hub(self) -> None:
+        """Another one, at the same address."""
+        self._run(self._hub.start())
 
     def cut(self, running: Edge) -> None:
         """Cut an edge off from its page."""

@@ -56,7 +56,10 @@ def test_a_short_run_measures_the_avatar_and_an_ordinary_call(chromium: str, sou
     assert "avatar" in done.stdout
 
 
-def test_an_interrupted_run_leaves_nobody_behind(chromium: str, source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nobody_behind(
+    number: signal.Signals, chromium: str, source: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "call.json"
     arguments = command(
         "call", "--seconds", 5, "--path", "ordinary_direct", "--path", "link", "--headless", "--json", out
@@ -68,9 +71,10 @@ def test_an_interrupted_run_leaves_nobody_behind(chromium: str, source: Path, tm
             if line.startswith("ordinary_direct: display"):
                 break
         children = {pid for pid, parent, _ in processes() if parent == running.pid}
-        running.send_signal(signal.SIGINT)
-        running.communicate(timeout=60)
+        running.send_signal(number)
+        _, said = running.communicate(timeout=60)
     assert running.returncode == 130
+    assert "Traceback" not in said
     found = json.loads(out.read_text())
     assert (found["complete"], found["interrupted"]) == (False, "interrupted")
     assert found["ordinary_direct"]["display_ms_p50"] > 0

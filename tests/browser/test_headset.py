@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from telepresence.resources import shipped
+from telepresence.sinks.headset.rehearsal import show
 from tests.browser.conftest import wait_for
-from tests.sinks.headset.show import show
 
 pytestmark = pytest.mark.browser
 
@@ -43,6 +43,19 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield from _link()
 
 
+_running: dict[str, Any] = {}  # the sink, its loop
+
+
+def cut() -> None:
+    """End every connection to the sink."""
+
+    def end() -> None:
+        for client in list(_running["sink"]._server._clients):
+            client.end(1001)
+
+    _running["loop"].call_soon_threadsafe(end)
+
+
 def _link() -> Iterator[str]:
     ready, told = threading.Event(), {}
     loop = asyncio.new_event_loop()
@@ -51,6 +64,7 @@ def _link() -> Iterator[str]:
         told["stop"] = asyncio.Event()
         async with show() as sink:
             told["link"] = sink.link
+            _running.update(sink=sink, loop=loop)
             ready.set()
             await told["stop"].wait()
 
@@ -165,6 +179,21 @@ def test_the_session_can_be_left_and_entered_again(page: Any, link: str) -> None
         wait_for(lambda: not page.evaluate("headsetPage.renderer.xr.isPresenting"), 15, "the session ends")
         assert "left the room" in page.inner_text("#status")
         wait_pictures(page)
+
+
+def test_a_lost_connection_comes_back_by_itself_with_everybody_where_they_were(page: Any, link: str) -> None:
+    emulate(page)
+    page.goto(link)
+    wait_pictures(page)
+    page.evaluate("device.position.set(0, 1.5, 0)")
+    enter(page)
+    wait_for(lambda: page.evaluate("headsetPage.avatars.get(0).group.position.y") == 1.5, 20, "heads meet")
+    cut()
+    wait_for(lambda: page.evaluate("headsetPage.board.group.visible"), 20, "the board says that something is lost")
+    wait_for(lambda: not page.evaluate("headsetPage.board.group.visible"), 20, "and that it is back")
+    wait_pictures(page)
+    wait_for(lambda: page.evaluate("headsetPage.avatars.get(0).group.position.y") == 1.5, 20, "heads meet again")
+    assert page.evaluate("headsetPage.renderer.xr.isPresenting")
 
 
 def test_without_webxr_the_mouse_is_the_head(page: Any, link: str) -> None:

@@ -126,7 +126,7 @@ def test_two_and_then_three_see_and_hear_each_other(three: list[Any], figures: d
     for page, name in ((mary, "Ada"), (mary, "Grace Hopper"), (ada, "Mary"), (grace, "Mary")):
         wait_for(lambda page=page, name=name: hears(page, name), PATIENCE_S, f"{name} is heard")
     assert status(mary) == "Live, 3 in the call"
-    assert mary.locator("article.tile .label:visible").all_inner_texts() == ["avatar", "avatar"]
+    assert mary.locator("article.tile .label:visible").all_inner_texts() == ["sample avatar", "sample avatar"]
     opus = mary.evaluate(
         "[...document.querySelectorAll('#sounds audio')].map((a) => a.srcObject.getAudioTracks().length)"
     )

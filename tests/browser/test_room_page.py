@@ -152,6 +152,18 @@ def test_a_device_that_fails_is_explained_and_not_needed(fresh: Any, server: str
     assert did == ["join", {"name": "", "camera": True, "microphone": False, "muted": False}]
 
 
+def test_tiles_say_what_is_shown_and_why_somebody_is_not(joined: Any) -> None:
+    refused = GRACE | {"label": None, "unshown": "it did not prove that the avatar is its own", "pictured": False}
+    put(joined, others=[ADA | {"label": "photo avatar"}, refused])
+    assert joined.locator("article.tile .label:visible").all_inner_texts() == ["photo avatar"]
+    assert tile(joined, "Ada").get_attribute("aria-label") == "Ada Lovelace, photo avatar"
+    assert tile(joined, "Grace").get_attribute("aria-label") == "Grace Hopper, not shown"
+    assert "Not shown: it did not prove that the avatar is its own" in tile(joined, "Grace").inner_text()
+    put(joined, others=[ADA | {"label": None, "unshown": "its owner has deleted it", "pictured": False}, refused])
+    assert joined.locator("article.tile .label:visible").count() == 0  # the picture that it had is gone
+    assert "Not shown: its owner has deleted it" in tile(joined, "Ada").inner_text()
+
+
 def test_every_tile_has_a_name_its_states_and_the_label_avatar(joined: Any) -> None:
     assert joined.get_by_test_id("empty").is_visible()
     assert joined.locator("#link").input_value().startswith("https://hub.example/room/monday")

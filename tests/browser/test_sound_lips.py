@@ -20,6 +20,7 @@ from telepresence.edge import messages
 from telepresence.rtc.edge import Edge
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.session import closed_all
+from telepresence.rtc.tracks import Hold
 from tests.browser.conftest import FLAGS, wait_for
 from tests.browser.lips import PAGE, ages, clip_offset, envelope, mouth, skews, write_clip
 from tests.rtc.call import edge, hub
@@ -69,8 +70,9 @@ class Call:
 
         return str(self.run(take()))
 
-    def hold(self, ms: float) -> None:
-        self._loop.call_soon_threadsafe(self.receiver.viewers.hold, 0, round(ms * 1000))
+    def hold(self, ms: float, age_ms: float | None) -> None:
+        hold = Hold(round(ms * 1000), None if age_ms is None else round(age_ms * 1000))
+        self._loop.call_soon_threadsafe(self.receiver.viewers.hold, 0, hold)
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ def test_each_type_is_understood() -> None:
     assert voice == Voice((0.0, 0.5, 1.0), 0.25, 7)
     assert parse(text(type="delay", place="all", ms=20)) == Delay(None, 20.0)
     assert parse(text(type="delay", place=3, ms=0)) == Delay(3, 0.0)
+    assert parse(text(type="delay", place=3, ms=7, age_ms=110)) == Delay(3, 7.0, 110.0)
     assert parse(text(type="of a later version", x=1)) is None
 
 
@@ -63,6 +64,8 @@ def test_each_type_is_understood() -> None:
         text(type="delay", place=12, ms=0),
         text(type="delay", place="none", ms=0),
         text(type="delay", place=0, ms=201),
+        text(type="delay", place=0, ms=0, age_ms=5001),
+        text(type="delay", place=0, ms=0, age_ms="x"),
         text(type="relay", to="a", payload={}),
         text(type="relay", to="a", payload={"kind": "bye", "session": 1}),  # motion: the edge's own
         " " * (MAX_MESSAGE_BYTES + 1),
@@ -94,10 +97,11 @@ def test_the_parser_is_total(kind: str, fields: dict[str, Any]) -> None:
 
 def test_what_an_edge_says() -> None:
     assert json.loads(messages.said("x" * 1000, "error")) == {"type": "said", "text": "x" * 500, "level": "error"}
-    assert json.loads(messages.superseded()) == {"type": "superseded"}
-    assert json.loads(messages.pictures([(0, 90_000, 12.5), (1, 4, None)], 7.04)) == {
+    assert json.loads(messages.returned()) == {"type": "returned"}
+    assert json.loads(messages.superseded("headset")) == {"type": "superseded", "by": "headset"}
+    assert json.loads(messages.pictures([(0, 90_000, 12.5, 8.5, 3.0), (1, 4, None, 0.0, 0.0)], 7.04)) == {
         "type": "pictures",
         "now_ms": 7.0,
-        "at": [[0, 90_000, 12.5], [1, 4, None]],
+        "at": [[0, 90_000, 12.5, 8.5, 3.0], [1, 4, None, 0.0, 0.0]],
     }
     assert json.loads(messages.room({"room": "r"})) == {"type": "room", "room": "r"}

@@ -10,6 +10,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from telepresence.edge import pages
+from telepresence.edge.line import BAD_MESSAGE, BAD_TOKEN, RATE, REPLACED, TIMEOUT
 from telepresence.hub import tokens
 from telepresence.hub.urls import parse_join_url
 from telepresence.rtc.hello import Presence
@@ -173,28 +174,28 @@ def test_a_page_that_floods_or_has_no_token_is_disconnected_and_the_call_goes_on
     async def test() -> None:
         async with hub() as url, edge(url, name="A", **SILENT) as a:
             async with page_socket(a, token="wrong") as stranger:
-                await until(lambda: stranger.code == pages.BAD_TOKEN)
+                await until(lambda: stranger.code == BAD_TOKEN)
                 assert stranger.messages == []
             with pytest.raises(InvalidStatus):
                 async with page_socket(a, origin="http://evil.example"):
                     pass
             async with page_socket(a, token="") as silent:  # nonsense in place of the token, then nothing
-                await until(lambda: silent.code == pages.TIMEOUT)
+                await until(lambda: silent.code == TIMEOUT)
             async with page_socket(a) as page:
                 await until(lambda: bool(page.room))
                 for _ in range(pages.MAX_FAULTS):
                     await page.raw(b"\x00")
-                await until(lambda: page.code == pages.BAD_MESSAGE)
+                await until(lambda: page.code == BAD_MESSAGE)
             async with page_socket(a) as page:
                 await until(lambda: bool(page.room))
                 for _ in range(3 * pages.MESSAGES_PER_S):
                     await page.send(type="of a later version")
-                await until(lambda: page.code == pages.RATE)
+                await until(lambda: page.code == RATE)
             async with page_socket(a) as page:
                 await until(lambda: bool(page.room))
                 for _ in range(pages.MAX_PAGES):
                     asyncio.ensure_future(_open_and_stay(a))  # noqa: RUF006 - ends with its edge
-                await until(lambda: page.code == pages.REPLACED)
+                await until(lambda: page.code == REPLACED)
 
     run(test, 40)
 

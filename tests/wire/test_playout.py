@@ -246,6 +246,31 @@ def test_while_a_head_keeps_still_what_is_not_sent_has_no_age() -> None:
     assert following - playout.shown_capture_us < 2 * DELAY
 
 
+def opening(time_us: int) -> Motion:
+    """A face that does nothing until 1 s, and then opens its mouth within 80 ms."""
+    expression = np.zeros(default_basis().size, np.float32)
+    expression[0] = 3.0 * min(1.0, max(0.0, (time_us - 1_000_000) / 80_000))
+    return synthetic.motion(synthetic.pose(), expression)
+
+
+@pytest.mark.parametrize("still_us", [200_000, 400_000, 900_000])
+def test_who_moves_after_keeping_still_is_followed_at_once(still_us: int) -> None:
+    """Silence was no loss: nothing has to be led over, and lips that open after a pause are with their sound."""
+    playout = Playout()
+    arrivals = list(packets(60, source=opening))
+    first = next(n for n, (packet, _) in enumerate(arrivals) if packet.capture_us > 1_000_000)
+    quiet = first - still_us // FRAME
+    alive = [arrivals[n] for n in range(quiet - 1, first - 1, 12)]  # now and then, every 400 ms, that nothing moves
+    quiet_ones = [(replace(packet, still=True), at) for packet, at in alive]
+    kept = [
+        (replace(packet, sequence=n), at)
+        for n, (packet, at) in enumerate(arrivals[: quiet - 1] + quiet_ones + arrivals[first:])
+    ]
+    shown = play(playout, kept, 1_400_000)
+    at = next(now for now, motion, _ in shown if motion is not None and motion.expression[0] >= 1.5)
+    assert at - DELAY - 1_040_000 <= 25_000  # half open; the sink's own step is 17 ms
+
+
 def test_back_from_rest_without_a_jump() -> None:
     playout = Playout()
     first, second = list(packets(30)), list(packets(60, start=120))

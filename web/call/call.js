@@ -10,6 +10,8 @@
  * @property {"connecting"|"connected"|"lost"|"refused"} state  of the motion's way
  * @property {string} reason  why it was refused; else empty
  * @property {number|null} avatar  how much of its avatar has come, 0 to 1; null: nothing is under way
+ * @property {"avatar"|"photo avatar"|"sample avatar"|null} [label]  what its pictures are labelled with; null: none are shown
+ * @property {string} [unshown]  why its avatar is not shown; empty if it is, or is on its way
  * @property {boolean} muted
  * @property {boolean} camera  whether its camera is on; its avatar rests without
  * @property {boolean} listening  whether it can be called by sound
@@ -44,7 +46,7 @@ export class CallError extends Error {
  * A call, of which the page makes one. Nothing happens before `join`, but for `look`.
  *
  * Events, none of which bubbles:
- * - "change": something of `you`, `state`, `room`, `link`, `hub` or `ending` is new
+ * - "change": something of `you`, `state`, `room`, `link`, `hub`, `avatarName` or `ending` is new
  * - "participants": somebody came, went, or changed; not for levels, which are to be read when they are drawn
  * - "figures": `figures` is new, about once a second
  * - "problem": detail is a Problem
@@ -66,12 +68,20 @@ export class Call extends EventTarget {
   link = "";
   /** Whether the hub can be reached; the call goes on without, but nobody new can come. */
   hub = true;
+  /** What the status line says in the state `lost`. */
+  lostWords = "Program stopped";
+  /** Whether the headset's page of the same program has the sound; the camera stays here. `take` brings it back. */
+  elsewhere = false;
+  /** Where the way into a headset is shown; empty if the program has none. */
+  headset = "";
   /** Whether this page shows pictures at all. */
   shows = true;
   /** Whether this page's camera is of use; false if the program has one of its own. */
   takesCamera = true;
   /** Whether `avatar` can be called. */
   takesAvatar = false;
+  /** Name of the file of our avatar; empty: the sample, or not known here. */
+  avatarName = "";
   /** @type {Map<string, Participant>}  in order of their places */
   participants = new Map();
   /**

@@ -5,16 +5,15 @@ import { Link } from "../connection.js";
 import { pollStats } from "../overlay.js";
 import { listen } from "../voice.js";
 import { Call, CallError } from "./call.js";
+import { PictureTimes } from "./clocks.js";
 import { loudness } from "./devices.js";
-import { Sound } from "./sound.js";
-import { LipSync, PictureTimes } from "./sync.js";
+import { Mesh } from "./mesh.js";
+import { RoomSocket } from "./room-socket.js";
 
-const PAUSES_MS = [100, 300, 700, 1500, 3000];
 const SECTIONS = [3, 7, 11]; // pictures that are asked for: renegotiating is a new connection, so rarely
 const CONFIG_URL = "/api/page-config"; // an edge is always at the root of this machine's address
 const CONFIG_MS = 5000;
 const VIEW_MS = 100;
-const GONE_MS = 1200; // without the program, before that is said
 const PROGRAM = "program"; // keys of problems
 const REPLACED = 4409; // closing code: too many tabs
 
@@ -26,19 +25,33 @@ export class EdgeCall extends Call {
     this.config = config;
     this.shows = config.shows !== false;
     this.takesCamera = Boolean(config.camera);
+    this.headset = config.headset ?? "";
     this.own = { name: "", camera: null, microphone: null, muted: false };
-    this.socket = null;
-    this.attempts = 0;
+    this.socket = new RoomSocket({
+      find: async () => (await this.#fresh()).room,
+      onOpen: () => this.#onOpen(),
+      onMessage: (message) => this.#on(message),
+      onClosed: (code) => this.#onClosed(code),
+      onGone: () => this.#onGone(),
+    });
     this.wanted = false; // whether we want to be in the call
     this.link_ = null;
     this.sections = 0;
     this.pictures = [];
-    this.sound = null;
     this.times = new PictureTimes();
-    this.syncs = new Map(); // id -> LipSync
+    this.mesh = new Mesh({
+      send: (message) => this.#send(message),
+      onStream: (id, stream) => this.#heard(id, stream),
+      hold: (id, ms, age) => this.#hold(id, ms, age),
+      onLips: (id) => this.#follow(id),
+      onFigures: (figures) => { this.lips = figures; },
+    });
     this.watched = new Map(); // id -> video
-    this.seen = { speaker: null, tiles: {}, hidden: [] };
+    this.seen = null; // the view as last told
     this.polling = false;
+    for (const [target, event] of [[document, "resume"], [document, "visibilitychange"], [window, "online"]]) {
+      target.addEventListener(event, () => document.hidden || this.#wake());
+    }
   }
 
   async look() {
@@ -65,11 +78,11 @@ export class EdgeCall extends Call {
       this.addEventListener("change", check);
       this.ending = null;
       this.#become("joining");
-      if (this.socket?.readyState === WebSocket.OPEN) {
+      if (this.socket.open) {
         this.#return();
         this.#present();
       } else {
-        this.#connect();
+        this.socket.connect();
       }
     });
   }
@@ -94,7 +107,7 @@ export class EdgeCall extends Call {
   setMicrophone(track) {
     this.own.microphone = track;
     if (track) track.enabled = !this.own.muted;
-    this.sound?.setMicrophone(track);
+    this.mesh.setMicrophone(track);
     this.#listen();
     this.#present();
   }
@@ -115,7 +128,7 @@ export class EdgeCall extends Call {
     this.seen = view;
     this.viewing ??= setTimeout(() => {
       this.viewing = null;
-      this.#send({ type: "view", ...this.seen });
+      this.#tellView();
     }, VIEW_MS);
   }
 
@@ -129,35 +142,24 @@ export class EdgeCall extends Call {
 
   take() {
     this.wanted = true;
+    this.elsewhere = false;
     this.#become("joining");
-    if (this.socket?.readyState !== WebSocket.OPEN) return void this.#connect();
+    if (!this.socket.open) return void this.socket.connect();
     this.#send({ type: "take" });
     this.#present();
+    this.#tellView();
     if (this.told) this.#onRoom(this.told);
     return undefined;
   }
 
   // the WebSocket
 
-  async #connect() {
-    clearTimeout(this.again);
-    let token;
-    try {
-      token = (await this.#fresh()).room.token;
-    } catch {
-      return this.#retry();
-    }
-    const url = new URL(this.config.room.url, location.href);
-    url.protocol = url.protocol.replace("http", "ws");
-    const socket = new WebSocket(url);
-    this.socket = socket;
-    socket.addEventListener("open", () => {
-      socket.send(JSON.stringify({ type: "page", token }));
-      this.#present();
-    });
-    socket.addEventListener("message", ({ data }) => this.socket === socket && this.#on(JSON.parse(data)));
-    socket.addEventListener("close", ({ code }) => this.socket === socket && this.#closed(code));
-    return undefined;
+  /** This page is in: what the edge has to know of it, which forgets that with a connection. */
+  #onOpen() {
+    this.#present();
+    this.#tellView();
+    this.mesh.renew();
+    this.link_?.hurry();
   }
 
   /** The configuration as it is now: an edge that was started again has another token. */
@@ -168,26 +170,30 @@ export class EdgeCall extends Call {
     return this.config;
   }
 
-  #closed(code) {
-    this.socket = null;
+  #onClosed(code) {
+    this.elsewhere = false;
     if (code === REPLACED) this.#superseded();
-    if (this.state === "superseded") return; // entering again would take the call from the other tab
-    this.#retry();
+    return this.wanted && this.state !== "superseded"; // entering again would take the call from the other tab
   }
 
-  #retry() {
+  #onGone() {
     if (!this.wanted) return;
-    const pause = PAUSES_MS[Math.min(this.attempts, PAUSES_MS.length - 1)];
-    this.attempts += 1;
-    this.again = setTimeout(() => this.#connect(), pause);
-    this.gone ??= setTimeout(() => {
-      this.tell("The program on this machine does not answer. Start it again in the terminal; this page then goes on by itself.", "error", PROGRAM);
-      this.#become("lost");
-    }, GONE_MS);
+    this.tell("The program on this machine does not answer. Start it again in the terminal; this page then goes on by itself.", "error", PROGRAM);
+    this.#become("lost");
   }
 
-  #send(message) {
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  /** After a sleep, or out of the background, where timers are slow: what waits is tried now. */
+  #wake() {
+    if (!this.wanted || this.state === "superseded") return;
+    this.socket.connect();
+    this.link_?.hurry();
+    this.mesh.hurry();
+  }
+
+  #send(message) { this.socket.send(message); }
+
+  #tellView() {
+    if (this.seen) this.#send({ type: "view", ...this.seen });
   }
 
   #present() {
@@ -197,15 +203,29 @@ export class EdgeCall extends Call {
 
   #on(message) {
     if (message.type === "room") this.#onRoom(message);
-    else if (message.type === "relay") this.sound?.on(message.from, message.payload);
+    else if (message.type === "relay") this.mesh.on(message.from, message.payload);
     else if (message.type === "pictures") this.times.tell(message, performance.now());
-    else if (message.type === "superseded") this.#superseded();
+    else if (message.type === "superseded") this.#superseded(message.by);
+    else if (message.type === "returned") this.#returned();
     else if (message.type === "said") this.#said(message);
   }
 
-  #superseded() {
+  #superseded(by = "page") {
+    if (by === "headset") {
+      this.elsewhere = true;
+      this.mesh.close();
+      this.#listen();
+      this.emit("change");
+      return;
+    }
     this.#hangUp();
     this.#become("superseded");
+  }
+
+  /** The headset's page has gone: the sound is here again. */
+  #returned() {
+    this.elsewhere = false;
+    if (this.told) this.#onRoom(this.told);
   }
 
   #said({ text, level }) {
@@ -218,21 +238,30 @@ export class EdgeCall extends Call {
 
   #onRoom(room) {
     this.told = room;
-    this.#answered();
+    this.tell("", "info", PROGRAM);
+    const back = this.#isBack(room);
     Object.assign(this, { you: room.you, room: room.room, link: room.link, hub: room.hub });
     if (this.state !== "superseded") {
       this.inRoom = room.joined && Boolean(room.you.id) && (room.hub || room.participants.length > 0 || this.state === "joined");
       if (!room.joined && this.wanted && !this.asked) this.#return();
       this.#keep(room.joined ? room.participants : []);
       if (this.inRoom && this.wanted) this.#enter(room);
+      if (back) this.mesh.hurry();
     }
     this.emit("change");
     this.emit("participants");
   }
 
+  /** Whether a way is back by which sound may have been lost as well: to the hub, or to somebody. */
+  #isBack({ hub, participants }) {
+    const lost = (id) => this.participants.get(id)?.state === "lost";
+    return (hub && !this.hub) || participants.some(({ id, state }) => state === "connected" && lost(id));
+  }
+
   #enter(room) {
     this.asked = false;
-    this.#mesh(room);
+    if (!this.elsewhere) this.mesh.follow(room, this.own.microphone);
+    this.#listen();
     this.#begin();
     this.#become("joined");
   }
@@ -243,16 +272,9 @@ export class EdgeCall extends Call {
     this.#send({ type: "join" });
   }
 
-  #answered() {
-    clearTimeout(this.gone);
-    this.gone = null;
-    this.attempts = 0;
-    this.tell("", "info", PROGRAM);
-  }
-
   #keep(told) {
     const before = this.participants;
-    const level = (id) => loudness(this.sound?.level(id) ?? 0);
+    const level = (id) => loudness(this.mesh.level(id));
     this.participants = new Map(told.map(({ sound, ...one }) => [one.id, {
       ...one,
       listening: sound,
@@ -298,57 +320,19 @@ export class EdgeCall extends Call {
 
   // sound
 
-  #mesh(room) {
-    if (this.sound?.options.id !== room.you.id) {
-      this.#silence();
-      this.sound = new Sound({
-        id: room.you.id,
-        send: (to, payload) => this.#send({ type: "relay", to, payload }),
-        iceServers: room.ice_servers,
-        relayOnly: room.relay_only,
-        onStream: (id, stream) => this.#heard(id, stream),
-        onSync: (id, channel, receiver) => this.#synced(id, channel, receiver),
-      });
-      this.sound.setMicrophone(this.own.microphone);
-      // Whoever is there already is ours to call, be it that we joined later, be it that this page is newer than theirs.
-      this.sound.join(room.participants.filter((one) => one.sound).map((one) => one.id));
-    } else {
-      this.sound.setServers(room.ice_servers, room.relay_only);
-    }
-    this.sound.keep(room.participants.filter((one) => one.sound).map((one) => one.id), this.participants.keys());
-    for (const id of [...this.syncs.keys()]) if (!this.participants.has(id)) this.#unsync(id);
-    this.#listen();
-  }
-
   #heard(id, stream) {
     const one = this.participants.get(id);
     if (one) one.sound = stream;
-    if (!stream) this.#unsync(id);
     this.emit("participants");
   }
 
-  #synced(id, channel, receiver) {
-    this.#unsync(id);
-    this.syncs.set(id, new LipSync({
-      channel,
-      receiver,
-      hold: (ms) => {
-        const place = this.participants.get(id)?.place;
-        if (place !== undefined) this.#send({ type: "delay", place, ms });
-      },
-      onFigures: (figures) => { this.lips = figures; },
-    }));
-    this.#follow(id);
-  }
-
-  #unsync(id) {
-    this.syncs.get(id)?.unwatch?.();
-    this.syncs.get(id)?.close();
-    this.syncs.delete(id);
+  #hold(id, ms, age) {
+    const place = this.participants.get(id)?.place;
+    if (place !== undefined) this.#send({ type: "delay", place, ms, age_ms: age });
   }
 
   #follow(id) {
-    const [sync, video, one] = [this.syncs.get(id), this.watched.get(id), this.participants.get(id)];
+    const [sync, video, one] = [this.mesh.lips.get(id), this.watched.get(id), this.participants.get(id)];
     if (!sync || !video || !one) return;
     sync.unwatch?.();
     sync.unwatch = sync.watch(video, one.place, this.times);
@@ -357,21 +341,15 @@ export class EdgeCall extends Call {
   /** While no camera moves the lips, the voice does. */
   #listen() {
     const { microphone, muted, camera } = this.own;
-    const track = microphone && !muted && this.sound && (!camera || this.figures.faces === 0) ? microphone : null;
+    const track = microphone && !muted && this.mesh.there && (!camera || this.figures.faces === 0) ? microphone : null;
     if (track === (this.listened ?? null)) return;
     this.deaf?.();
     this.listened = track;
     this.deaf = track ? listen(track, ({ mouth, level }) => this.#send({ type: "voice", mouth, level })) : null;
   }
 
-  #silence() {
-    for (const id of [...this.syncs.keys()]) this.#unsync(id);
-    this.sound?.close();
-    this.sound = null;
-  }
-
   #hangUp() {
-    this.#silence();
+    this.mesh.close();
     this.#listen();
     this.link_?.close();
     this.link_ = null;

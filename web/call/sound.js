@@ -1,12 +1,13 @@
 // Sound from page to page: one connection to every other page, a section of sound and the data channel "sync" on each.
 // The hub only carries offers and answers. docs/page.md explains who offers, and what numbers are for.
 
-import { askCaptureTime } from "./sync.js";
+import { askCaptureTime } from "./clocks.js";
 
-const PAUSES_MS = [100, 300, 800, 1500, 3000];
+const PAUSES_MS = [100, 300, 600, 1000];
 const GATHER_MS = 1500; // candidates go inside the offer: what has not been found by then is not waited for
 const CONNECT_MS = 8000;
 const EXPECT_MS = 2500; // for those who are to offer; then we do
+const YOUNG_MS = 1000; // an attempt that may well come through yet gets so much longer
 const WOBBLE_MS = 1200; // "disconnected" heals by itself on a passing hiccup; after this it counts as lost
 const SYNC = { negotiated: true, id: 1, ordered: false, maxRetransmits: 0 };
 
@@ -73,6 +74,11 @@ export class Sound {
     Object.assign(this.options, { iceServers, relayOnly });
   }
 
+  /** A way that was cut is back: whatever is not connected does not wait for its next attempt. */
+  hurry() {
+    for (const line of this.lines.values()) line.hurry();
+  }
+
   /** How loud somebody is now, 0 to 1. */
   level(id) {
     const source = this.lines.get(id)?.receiver?.getSynchronizationSources?.()[0];
@@ -106,6 +112,7 @@ class Line {
     this.live = false;
     this.attempts = 0;
     this.timer = 0;
+    this.begun = 0; // when the present attempt was
     this.known = false; // whether anything has been begun
     this.wanted = true; // whether a lost connection is made anew
     this.up = null; // the connection that is connected
@@ -121,6 +128,15 @@ class Line {
     if (this.known) return;
     this.known = true;
     this.#later(EXPECT_MS);
+  }
+
+  hurry() {
+    if (this.up || !this.known || !this.wanted) return;
+    const [ours, young] = [this.offered, this.peer && performance.now() - this.begun < YOUNG_MS];
+    this.attempts = 0;
+    if (young) return void this.#lostIn(YOUNG_MS); // or its offer went into the void just before
+    this.#drop();
+    this.#later(ours ? 0 : EXPECT_MS / 4);
   }
 
   replace(track) {
@@ -195,11 +211,12 @@ class Line {
     const { iceServers, relayOnly, onState } = this.sound.options;
     const peer = new RTCPeerConnection({ iceServers, iceTransportPolicy: relayOnly ? "relay" : "all", bundlePolicy: "max-bundle" });
     this.peer = peer;
+    this.begun = performance.now();
     this.offered = offered;
     this.channel = peer.createDataChannel("sync", SYNC);
     peer.addEventListener("connectionstatechange", () => this.peer === peer && this.#look(peer));
     this.channel.addEventListener("close", () => this.peer === peer && this.#lost("the other page has closed it"));
-    this.timer = setTimeout(() => this.#lost("no connection in time"), CONNECT_MS);
+    this.#lostIn(CONNECT_MS);
     onState?.(this.id, this.live ? "lost" : "connecting");
     return peer;
   }
@@ -242,6 +259,11 @@ class Line {
     console.info(`sound: ${reason}; again in ${pause} ms`);
     this.#later(ours ? pause : pause + EXPECT_MS / 4);
     return undefined;
+  }
+
+  #lostIn(ms) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.#lost("no connection in time"), ms);
   }
 
   #later(pause) {

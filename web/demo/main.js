@@ -2,6 +2,7 @@
 
 import { DeviceProblem, onDeviceChance, openDevice } from "../call/devices.js";
 import { Link } from "../connection.js";
+import { mountEnrolment } from "../enrol/enrol.js";
 import { PictureRate, pollStats, showFigures } from "../overlay.js";
 import { freeze, write } from "../ui/dom.js";
 import { show, showActions, showPicture } from "./view.js";
@@ -32,6 +33,7 @@ function update(change) {
   showPicture("#avatar-tile", { empty: !facts.pictures || said.avatar?.title === "Nobody else is here yet", stale: Boolean(said.avatar) });
   document.body.classList.toggle("solo", facts.source !== "browser");
   write(document.querySelector("#avatar-name"), caption(config?.own_avatar, facts.source, stats.participants?.[0]?.name));
+  write(document.querySelector("#avatar-tile .label"), stats.participants?.[0]?.label ?? "avatar");
   write(document.querySelector("#avatar-origin"), origin(facts.source, facts.shows));
   showActions(document.querySelector("#source"), config?.recorded && facts.source === "sample" ? ["browser"] : [], act);
 }
@@ -55,10 +57,22 @@ async function begin() {
   } catch (error) {
     return update({ server: error.name === "NotAllowedError" ? "denied" : "gone" });
   }
+  enrol();
   const source = config.source ?? (config.camera ? "browser" : "file");
   update({ server: "ok", source, recorded: Boolean(config.recorded), shows: config.shows !== false });
   if (source === "browser") await startCamera();
   else connect();
+}
+
+/** The avatar that one is shown as is made at the sender's edge. */
+function enrol() {
+  const place = document.querySelector("#own-avatar");
+  if (!config.own_avatar || !place.hidden) return;
+  place.hidden = false;
+  mountEnrolment({
+    find: finder("enrol"), places: [place], status: document.querySelector("#refining"),
+    camera: () => stream?.getVideoTracks()[0] ?? null, name: () => "",
+  });
 }
 
 async function startCamera() {

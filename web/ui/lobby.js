@@ -24,6 +24,8 @@ export class Lobby {
     find("#avatar").addEventListener("click", () => find("#avatar-file").click());
     find("#avatar-file").addEventListener("change", (event) => this.#choose(event.target));
     own.addEventListener("change", () => this.show());
+    call.addEventListener("change", () => this.#showAvatar());
+    this.#showAvatar();
   }
 
   /** Come up, or go. */
@@ -62,6 +64,13 @@ export class Lobby {
     write(find("#present"), presence(seen?.names));
   }
 
+  #showAvatar() {
+    const { avatarName } = this.call;
+    if (!avatarName) return;
+    write(find("#avatar-name"), avatarName.replace(/\.avatar$/, ""));
+    find("#avatar-name").classList.remove("bad");
+  }
+
   async #choose(input) {
     const [file] = input.files;
     input.value = "";
@@ -69,8 +78,6 @@ export class Lobby {
     const output = find("#avatar-name");
     try {
       await this.call.avatar(file);
-      write(output, file.name.replace(/\.avatar$/, ""));
-      output.classList.remove("bad");
     } catch (error) {
       write(output, error.message);
       output.classList.add("bad");

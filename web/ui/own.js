@@ -25,6 +25,7 @@ export class Own extends EventTarget {
   takesCamera = true;
   #wanted = { camera: true, microphone: true };
   #opening = { camera: 0, microphone: 0 };
+  #lent = { camera: false, microphone: false };
 
   constructor() {
     super();
@@ -64,6 +65,18 @@ export class Own extends EventTarget {
   close(device) {
     this.#wanted[device] = false;
     this.#stop(device);
+  }
+
+  /** Switch a device off while something else has one of its kind. */
+  lend(device) {
+    this.#lent[device] = this[device] !== null;
+    this.#stop(device);
+  }
+
+  /** Have it back, if it was on. */
+  retrieve(device) {
+    if (this.#lent[device]) this.open(device);
+    this.#lent[device] = false;
   }
 
   /** Switch everything off; `begin` brings back what was on. */

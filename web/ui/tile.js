@@ -79,7 +79,9 @@ export class Tile {
     this.pin.setAttribute("aria-label", `Keep ${[name, ...spoken].join(", ")} large`);
     this.pin.setAttribute("aria-pressed", String(pinned));
     this.pin.title = pinned ? `Do not keep ${name} large` : `Keep ${name} large`;
-    this.label.hidden = !this.pictured;
+    const label = one.label === undefined ? "avatar" : one.label; // null: what may be there is grey, and nobody's
+    this.label.hidden = !this.pictured || label === null;
+    write(this.label, label ?? "");
   }
 
   #badge(name, on) {
@@ -105,6 +107,9 @@ export class Tile {
       this.video.play().catch(() => {}); // muted, so nobody minds; a hidden page plays later
       this.unwatch?.();
       this.unwatch = this.on.watch(this.id, this.video);
+    } else if (this.one.unshown && !this.video.isConnected) {
+      this.place.replaceChildren(this.video); // the canvas has a picture that may not be shown any more
+      this.pictured = false;
     } else {
       freeze(this.video);
     }

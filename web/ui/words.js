@@ -80,6 +80,7 @@ export function tileWords(one, { shows, pictured }) {
   if (one.state === "lost") return { text: "Out of reach, trying again", progress: null };
   if (one.state === "connecting") return { text: "Connecting", progress: null };
   if (!shows) return { text: "Not drawn here: the program has another --sink", progress: null };
+  if (one.unshown) return { text: `Not shown: ${one.unshown}`, progress: null };
   if (one.avatar !== null && one.avatar < 1 && !pictured) return { text: `Avatar arriving, ${Math.round(one.avatar * 100)} %`, progress: one.avatar };
   if (pictured) return null;
   return { text: one.listening ? "Waiting for the first movement" : "Has not come to the page yet", progress: null };
@@ -91,14 +92,15 @@ export function states(one) {
   if (one.state === "lost") return ["out of reach"];
   if (one.state === "connecting") return ["connecting"];
   const arriving = one.avatar !== null && one.avatar < 1 ? ["avatar arriving"] : [];
-  return [...arriving, ...(one.listening ? [] : ["no sound"]), ...(one.muted ? ["muted"] : []), ...(one.camera ? [] : ["camera off"])];
+  const unshown = one.unshown ? ["not shown"] : one.label ? [one.label] : [];
+  return [...arriving, ...unshown, ...(one.listening ? [] : ["no sound"]), ...(one.muted ? ["muted"] : []), ...(one.camera ? [] : ["camera off"])];
 }
 
 /** The status line of a call: its tone and text. */
 export function callStatus(call) {
   const others = [...call.participants.values()];
   if (call.state === "joining") return ["wait", "Joining"];
-  if (call.state === "lost") return ["warn", "Program stopped"];
+  if (call.state === "lost") return ["warn", call.lostWords];
   if (!others.length) return ["wait", "Waiting for the others"];
   if (others.every((one) => one.state === "connecting")) return ["wait", "Connecting"];
   if (others.every((one) => one.state === "lost")) return ["warn", "Link lost, reconnecting"];
@@ -110,6 +112,7 @@ export function callStatus(call) {
 export function overWords(state, ending) {
   if (state === "superseded") return ["This call is open in another tab", "Only one tab at a time can have the sound and the camera.", ["take"]];
   if (state === "left") return ["You have left the call", "Your camera and microphone are off. The others no longer see your avatar.", ["back", "lobby"]];
+  if (state === "away") return ["The hub does not answer", "It may be restarting. This page goes on trying.", ["reload"]];
   if (state === "gone") return ["The program on this machine has stopped", "Start it again in the terminal. This page then goes on by itself.", ["reload"]];
   if (ending?.kind === "full") return ["The room is full", ending.message, ["retry", "lobby"]];
   if (ending?.kind === "refused") return ["You cannot join with this link", ending.message, ["lobby"]];

@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from telepresence.avatar.file import pack
 from telepresence.avatar.model import Avatar, Reference
 from telepresence.avatar.personal import pack_personal
-from telepresence.avatar.sections import MAX_FILE_BYTES
+from telepresence.avatar.sections import MAX_FILE_BYTES, SIGNING_BYTES
 from telepresence.errors import InputError
 from telepresence.face.matte import Matter, only_person
 from telepresence.face.motion import to_square
@@ -116,7 +116,7 @@ def fine_tune(
 
 
 def _require_room(avatar: Avatar, length: int) -> None:
-    room = MAX_FILE_BYTES - len(pack(avatar))
+    room = MAX_FILE_BYTES - SIGNING_BYTES - len(pack(avatar))
     if 2 * length * min(len(avatar.references), REFERENCES) + 512 > room:
         raise InputError(
             f"an avatar with {len(avatar.references)} references has no room for what would be learned (a file has at "

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from telepresence.avatar.file import save
+from telepresence.avatar.owner import save_signed
 from telepresence.avatar.personal import pack_personal
 from telepresence.avatar.samples import sample_avatar
 from telepresence.generator.fewshot.stored import weights_of_engine
@@ -28,7 +28,7 @@ def test_a_fine_tuned_avatar_is_shown_in_a_call(exported: Path, tmp_path: Path) 
     rows = np.random.default_rng(0).normal(1, 0.3, (1, length)).astype(np.float32)
     personal = {read_info(exported).digest: pack_personal({"modulation": rows})}
     path = tmp_path / "me.avatar"
-    save(replace(sample_avatar(), personal=personal), path)
+    save_signed(replace(sample_avatar(), personal=personal), path)
 
     async def test() -> None:
         async with (
