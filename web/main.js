@@ -2,7 +2,6 @@
 
 import { CallError } from "./call/call.js";
 import { EdgeCall } from "./call/edge-call.js";
-import { mountEnrolment } from "./enrol/enrol.js";
 import { showFigures } from "./overlay.js";
 import { Banners } from "./ui/banners.js";
 import { dress, find, showActions, write } from "./ui/dom.js";
@@ -83,8 +82,9 @@ function prepare() {
 }
 
 /** Where an edge serves this page, it can make one's own avatar. */
-function enrol(config) {
+async function enrol(config) {
   if (!config.enrol) return;
+  const { mountEnrolment } = await import("./enrol/enrol.js");
   const places = ["#own-avatar", "#own-avatar-in-call"].map(find);
   for (const place of places) place.hidden = false;
   mountEnrolment({
@@ -174,7 +174,7 @@ function showCall() {
 
 /** While the sound is in the headset, this page's microphone is off: its light must not say otherwise. */
 function showElsewhere() {
-  const moved = call.elsewhere !== (find("#call").dataset.sound === "elsewhere");
+  const moved = Boolean(call.elsewhere) !== (find("#call").dataset.sound === "elsewhere");
   if (!moved) return;
   find("#call").dataset.sound = call.elsewhere ? "elsewhere" : "here";
   banners.say("headset", call.elsewhere ? "Sound and microphone are in your headset. The camera stays here." : "", { action: "take", act: () => call.take() });

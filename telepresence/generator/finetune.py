@@ -57,13 +57,9 @@ CHECKED: Final = 16  # pictures that are looked at
 LEAST_CHECKED: Final = 6
 ALIKE_S: Final = 0.4  # seconds: a picture nearer to a reference than this looks like it
 PATIENCE: Final = 3  # looks without a better one before it stops
-STEADY: Final = 0.95  # what is looked at and kept is a running mean: single steps go to and fro by some per cent
 WORTH: Final = 0.995  # of the first loss: what is hardly better is not worth some megabytes of the avatar's file
 RATES: Final = {"features": 4e-3, "details": 4e-3, "modulation": 1e-3, "colours": 3e-3, "mattes": 3e-3}
 KEPT_APART: Final = ("colours", "mattes")  # in the avatar's references, not among its personal tensors
-ALIKE: Final = 1.0  # what the face's likeness counts, every place in it alike: its rim too, where most errors are
-FACE: Final = 40  # of 255: from that weight on a pixel is of the face
-EDGE: Final = losses.WINDOW // 2  # pixels that a window of SSIM leaves out at each edge
 CHANGE: Final = 0.02  # what a reference's change of colour counts, 0..1: where nothing is gained it stays as it was
 MOST: Final = 0.06  # that it may change: what a few moments alone teach becomes specks in all others
 GROWTH: Final = 1.25  # tuned pictures are at most that much larger as files
@@ -221,7 +217,7 @@ class _Tuner:
             name: [part.clone().requires_grad_() for part in torch.split(value, 1)]
             for name, value in self.first.items()
         }
-        self.best = self.mean = self.first
+        self.best = self.first
 
     @torch.no_grad()
     def _frame(self, picture: Picture, landmarks: Floats, matter: Matter) -> _Frame:
@@ -249,23 +245,21 @@ class _Tuner:
         begin = time.monotonic()
         optimiser = torch.optim.Adam([{"params": self._learned(n), "lr": rate} for n, rate in RATES.items()])
         start = best = self._check()
-        worse, checked, steps, taken = 0, begin, 0, 0
+        worse, checked, steps = 0, begin, 0
         while worse < PATIENCE and (now := time.monotonic()) - begin < seconds:
             self._step(optimiser)
             steps += 1
-            taken += 1
-            self._average(min(STEADY, taken / (taken + 9)))  # the first steps, far off, are soon forgotten
             if now - checked > CHECK_S and steps >= CHECK_STEPS:
                 checked, steps, loss = now, 0, self._check()
                 worse = worse + 1 if loss >= best else 0
                 if loss < best:
                     best = loss
-                    self.best = self.mean
+                    self.best = self._now()
                 say(min(1.0, (now - begin) / seconds), f"held-out part: {100 * (1 - best / start):.1f} % better")
         loss = self._check()
         if loss < best:
             best = loss
-            self.best = self.mean
+            self.best = self._now()
         say(1.0, f"held-out part: {100 * (1 - best / start):.1f} % better in {time.monotonic() - begin:.0f} s")
         return best < WORTH * start
 
@@ -273,16 +267,11 @@ class _Tuner:
         """Of features and details what is stored; all of the others."""
         return self.tensors[name][:TUNED] if name in ("features", "details") else self.tensors[name]
 
-    @torch.no_grad()
-    def _average(self, kept: float) -> None:
-        """Take a step into the mean, of which `kept` stays."""
-        now = {name: torch.cat([part.detach() for part in parts]) for name, parts in self.tensors.items()}
-        self.mean = {name: torch.lerp(now[name], mean, kept) for name, mean in self.mean.items()}
+    def _now(self) -> dict[str, Tensor]:
+        return {name: torch.cat(parts).detach() for name, parts in self.tensors.items()}
 
     def _of(self, name: str, picked: Tensor) -> Tensor:
-        """[B, U, ...] of the references [B, U] that are used; of the mean where nothing is learned."""
-        if not torch.is_grad_enabled():
-            return self.mean[name][picked]
+        """[B, U, ...] of the references [B, U] that are used."""
         parts = torch.cat([self.tensors[name][i] for i in picked.flatten().tolist()])
         return parts.reshape(*picked.shape, *parts.shape[1:])
 
@@ -323,8 +312,7 @@ class _Tuner:
         drawn = Drawn(*(torch.cat([getattr(f.drawn, n) for f in frames]) for n in Drawn.__slots__))
         picked = torch.stack([f.choice.indices for f in frames])
         real = torch.stack([f.picture for f in frames]).float() / 255
-        counts = torch.stack([f.weight for f in frames])
-        weight, face = counts.float() / 255, (counts >= FACE)[..., EDGE:-EDGE, EDGE:-EDGE].float()
+        weight = torch.stack([f.weight for f in frames]).float() / 255
         matte = self._of("mattes", picked)
         layer, _, _ = refine(
             self.network,
@@ -332,20 +320,16 @@ class _Tuner:
             torch.cat([self._of("colours", picked) * matte, matte], 2),
             self._of("features", picked),
             self._of("details", picked),
-            (self.tensors["modulation"][0] if torch.is_grad_enabled() else self.mean["modulation"]).expand(
-                len(frames), -1
-            ),
+            self.tensors["modulation"][0].expand(len(frames), -1),
             self.scales,
         )
         picture = compose(layer, self.plate)
         shown = picture[:, :3]
-        grey = shown.mean(1, keepdim=True), real.mean(1, keepdim=True)
         real_matte = torch.stack([f.matte for f in frames]).float() / 255
         return (
             losses.pyramid_l1(shown, real, weight)
             + 0.25 * losses.dissimilarity(shown, real, weight)
             + losses.gradient_l1(shown, real, weight)
-            + ALIKE * losses.weighted(1 - losses.ssim_map(*grey), face)
             + 0.3 * (picture[:, 3:] - real_matte).abs().mean()
         )
 

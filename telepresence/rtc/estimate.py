@@ -2,7 +2,8 @@
 
 aiortc's estimate is one of delays. Over loopback these are those of a busy machine, so it makes the page's encoder save
 where nothing is to be saved, and landmarks suffer. And a browser paces each picture's packets at two and a half times
-the estimate: at the 1.7 Mbit/s of a camera the last packet of a picture leaves 9 ms after the first, whatever its size.
+the estimate, which is one and a half times what came: a picture's last packet leaves 9 ms after the first, whatever its
+size.
 """
 
 from __future__ import annotations

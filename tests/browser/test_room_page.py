@@ -125,6 +125,7 @@ def test_the_lobby_says_who_is_there_and_what_joining_discloses(lobby: Any) -> N
     lobby.get_by_role("toolbar").wait_for()
     assert lobby.evaluate("window.did[0][1].name") == "Katherine"
     lobby.reload()
+    lobby.get_by_test_id("join").wait_for()
     assert lobby.locator("#name").input_value() == "Katherine"
 
 

@@ -195,7 +195,6 @@ def test_a_busy_machine_is_not_taken_for_no_progress(monkeypatch: pytest.MonkeyP
     steps = []
     tuner = object.__new__(finetune._Tuner)
     tuner.tensors = {name: [torch.zeros(1, requires_grad=True)] for name in finetune.RATES}
-    tuner.mean = {name: torch.zeros(1) for name in finetune.RATES}
     monkeypatch.setattr(tuner, "_step", steps.append)
     monkeypatch.setattr(tuner, "_check", lambda: 1.0)
     monkeypatch.setattr(finetune, "time", SimpleNamespace(monotonic=itertools.count(step=30).__next__))
