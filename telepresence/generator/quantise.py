@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from telepresence.avatar.samples import sample_avatar, sample_motion
 from telepresence.errors import EngineError
 from telepresence.face.retarget import Retarget
+from telepresence.generator.splitting import joined, parts_of, replace, split
 from telepresence.resources import shipped
 from telepresence.runtime import golden
 from telepresence.runtime.contract import Array, Session
@@ -38,7 +39,7 @@ from telepresence.runtime.precision import towards_coordinates
 # worst picture had 46, 51, 50 and 49 dB with the ranges as they are, 1.3, 1.6 and 2 times as wide.
 WIDER: Final = 1.6
 MIN_CHANNELS: Final = 8  # that a convolution makes: fewer fill no vector, and decide more than colours
-MIN_ALONE: Final = 48.0  # dB; a convolution that alone takes more than that from a picture is left out
+MIN_ALONE: Final = 54.0  # dB; a convolution that alone takes more than that from a picture is left out
 MIN_PSNR: Final = 42.0  # dB; of every picture, all together
 MOTIONS: Final = 24  # of the sample track: half to take ranges from, half to compare pictures by
 _TABLE: Final = "\n[int8]\n"
@@ -94,29 +95,32 @@ def quantise(folder: Path, size: int) -> Made:
     import onnx
 
     model = onnx.load(str(read_info(folder).graph("render", size)))
-    names = quantisable(model)
+    apart = split(model, joined(model))
+    names = quantisable(apart)
     seen, unseen = _feeds(folder, size)
-    between = ranges(model, names, seen)
+    between = ranges(apart, names, seen)
     wanted = _draw(model, unseen)
     few = slice(None, None, 3)
     alone = {
-        name: golden.compare(_draw(quantised(model, [name], between), unseen[few]), wanted[few]).psnr for name in names
+        name: golden.compare(_draw(quantised(apart, [name], between), unseen[few]), wanted[few]).psnr for name in names
     }
-    kept = tuple(name for name in names if alone[name] >= MIN_ALONE)
-    whole = quantised(model, kept, between)
-    psnr = golden.compare(_draw(whole, unseen), wanted).psnr
+    good = {name for name in names if alone[name] >= MIN_ALONE}
+    whole = [name for name, parts in parts_of(model).items() if good.issuperset(parts)]  # else it stays as it is
+    model = split(model, whole)
+    kept = tuple(name for name in quantisable(model) if name in good)
+    made = quantised(model, kept, between)
+    psnr = golden.compare(_draw(made, unseen), wanted).psnr
     if psnr < MIN_PSNR:
         raise EngineError(f"pictures of size {size} in 8 bits have {psnr:.1f} dB, and {MIN_PSNR:.0f} are wanted")
     path = folder / f"render-{size}.int8.onnx"
-    path.write_bytes(whole.SerializeToString(deterministic=True))
+    path.write_bytes(made.SerializeToString(deterministic=True))
     return Made(path, kept, {name: alone[name] for name in names if name not in kept}, psnr)
 
 
 def quantisable(model: Any) -> list[str]:
     """Names of the convolutions of a graph (onnx.ModelProto) that may compute in 8 bits: colours, not coordinates.
 
-    Not those that read a Concat: its parts differ in range, and OpenVINO has to bring them into one order first, which
-    costs as much as is gained.
+    Not those that read a Concat (see `splitting`).
     """
     nodes = model.graph.node
     made_by = {name: node for node in nodes for name in node.output}
@@ -166,13 +170,8 @@ def quantised(model: Any, names: Sequence[str], between: Mapping[str, Range]) ->
     graph = copy.graph
     rewriting = _Rewriting(graph, between)
     nodes = [made for node in graph.node for made in (rewriting.convolution(node) if node.name in names else [node])]
-    read = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
-    nodes = [node for node in nodes if read.intersection(node.output)]  # casts of weights that nobody reads any more
-    read = {name for node in nodes for name in node.input}
-    constants = [tensor for tensor in (*graph.initializer, *rewriting.constants) if tensor.name in read]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend(constants)
+    graph.initializer.extend(rewriting.constants)
+    replace(graph, nodes)  # weights that nobody reads any more go
     onnx.checker.check_model(copy)
     return copy
 

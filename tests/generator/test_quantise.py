@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from telepresence.generator.quantise import WIDER, quantisable, quantised, ranges
+from telepresence.generator.splitting import joined, parts_of, split
 from telepresence.resources import shipped
 from telepresence.runtime import golden
 from telepresence.runtime.graphs import Graphs
@@ -87,6 +88,42 @@ def test_colours_and_not_coordinates() -> None:
     assert quantisable(small()) == ["body"]
 
 
+def test_what_reads_a_concat_is_split_into_a_sum_of_the_same() -> None:
+    model = small()
+    assert joined(model) == ["both"]
+    assert parts_of(model) == {"both": ["both.part0", "both.part1"]}
+    apart = split(model, ["both"])
+    assert quantisable(apart) == ["body", "both.part0", "both.part1"]
+    assert not [node for node in apart.graph.node if node.op_type == "Concat"]
+    assert "both.weight" not in {tensor.name for tensor in apart.graph.initializer}
+    assert joined(model) == ["both"]  # the model itself stays
+    x = feeds()[0][0]["x"]
+    for wanted, got in zip(run(model, x), run(apart, x), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    made = quantised(apart, ["both.part1"], ranges(apart, ["both.part1"], feeds()))
+    assert 0 < np.abs(run(made, x)[0] - run(model, x)[0]).max() < 0.05 * np.abs(run(model, x)[0]).max()
+
+
+def test_a_bias_is_added_once() -> None:
+    model = small()
+    both = next(node for node in model.graph.node if node.name == "both")
+    both.input.append("both.bias")
+    model.graph.initializer.append(numpy_helper.from_array(np.full(8, 7, np.float32), "both.bias"))
+    x = feeds()[0][0]["x"]
+    np.testing.assert_allclose(run(split(model, ["both"]), x)[0], run(model, x)[0], atol=1e-5)
+
+
+def test_groups_and_other_axes_are_not_split_and_unknown_shapes_refused() -> None:
+    model = small()
+    join = next(node for node in model.graph.node if node.name == "join")
+    join.attribute[0].i = 2
+    assert joined(model) == []
+    join.attribute[0].i = 1
+    next(value for value in model.graph.input if value.name == "x").type.tensor_type.ClearField("shape")
+    with pytest.raises(ValueError, match="both: the shapes"):
+        split(model, ["both"])
+
+
 def test_ranges_are_those_seen_and_wider() -> None:
     model = small()
     seen = [(tensors["x"], run(_telling(model, "b"), tensors["x"])[-1]) for tensors, _ in feeds()]
@@ -126,6 +163,10 @@ def test_the_shipped_graphs_are_of_the_shipped_engine(size: int) -> None:
     """If not: python -m telepresence.generator.quantise live."""
     assert LIVE.has_int8(size)
     whole, made = (onnx.load(str(LIVE.graph("render", size, int8=int8))) for int8 in (False, True))
+    have = {t.name for t in made.graph.initializer}
+    parted = [name for name, parts in parts_of(whole).items() if f"{parts[0]}.weight.int8" in have]
+    assert parted, "the finish reads a Concat, and has 8 bits all the same"
+    whole = split(whole, parted)
     values = {t.name: numpy_helper.to_array(t) for t in whole.graph.initializer}
     small_ones = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
     names = [name.removesuffix(".int8") for name in small_ones if name.endswith(".int8")]
