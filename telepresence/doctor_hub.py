@@ -36,7 +36,11 @@ TIMEOUT_S: Final = 5.0
 MAX_BODY_BYTES: Final = 1024 * 1024
 CLOCK_WARN_S: Final = 30.0  # certificates and TURN credentials go by the clock
 RENEW_DAYS: Final = 14
-VENDOR: Final = ("onnxruntime-web/dist/ort.wasm.min.mjs", "@mediapipe/face_mesh/face_mesh.js")
+VENDOR: Final = (
+    "onnxruntime-web/dist/ort.wasm.min.mjs",
+    "@mediapipe/face_mesh/face_mesh.js",
+    "@mediapipe/selfie_segmentation/selfie_segmentation.js",
+)
 
 _START: Final = "start it (telepresence hub --host 0.0.0.0), and check host and port of the link"
 _PROXY: Final = "a proxy in between must pass WebSockets on: docs/nat.md has examples"

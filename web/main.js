@@ -81,13 +81,19 @@ function prepare() {
   own.addEventListener("change", onOwn);
 }
 
-/** Where an edge serves this page, it can make one's own avatar. */
+/** One's own avatar is made by the edge that serves this page, or by the page itself. */
 async function enrol(config) {
-  if (!config.enrol) return;
+  const session = await call.enrolment().catch((error) => void console.info(`no avatar can be made here: ${error.message}`));
+  if (!config.enrol && !session) return;
   const { mountEnrolment } = await import("./enrol/enrol.js");
   const places = ["#own-avatar", "#own-avatar-in-call"].map(find);
   for (const place of places) place.hidden = false;
+  if (session) {
+    find("#avatar-field").classList.add("beside");
+    write(find("#avatar-label"), "Or an avatar file that you have");
+  }
   mountEnrolment({
+    session,
     find: async () => (await (await fetch(CONFIG_URL, { cache: "no-store", signal: AbortSignal.timeout(CONFIG_MS) })).json()).enrol,
     places, status: find("#refining"), camera: () => own.camera, name: () => own.name || find("#name").value,
     inCall: () => document.body.dataset.view === "call",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from telepresence.bench.headset import PAIRS_PER_S, TARGET_HZ
+from telepresence.bench.headset_eyes import PAIRS_PER_S, TARGET_HZ
 
 
 def headset_text(report: dict[str, Any]) -> str:
@@ -36,6 +36,8 @@ def headset_text(report: dict[str, Any]) -> str:
             f"motion stream: {motion['per_s']} a second, {motion['bytes']} bytes, {motion['mbit_per_s']} Mbit/s"
         )
     lines += [_page(report[name]) for name in ("page_1", "page_3") if name in report]
+    if "parallax" in report:
+        lines += _parallax(report["parallax"])
     return "\n".join(lines + [f"not measured: {problem}" for problem in report["problems"]])
 
 
@@ -64,3 +66,15 @@ def _page(found: dict[str, Any]) -> str:
         f"p95 {found['frame_ms_p95']}, longest {found['frame_ms_most']}; {within} within a 72nd of a "
         f"second; {found['pictures_per_s']} pictures a second arrived (Chromium {found['browser']})"
     )
+
+
+def _parallax(found: dict[str, Any]) -> list[str]:
+    seen, alone, drawn = found["seen"], found["pictures_alone"], found["drawn_per_m"]
+    sway = f"a head that sways by {100 * found['sway_m']:g} cm to either side, {found['sway_hz']} times a second"
+    return [
+        f"{sway}: parallax is seen {seen['lag_ms']} ms after it, {100 * seen['per_m'] / drawn:.0f} % as much as in "
+        f"pictures for a head that waits ({seen['frames']} frames, {seen['frame_ms']} ms each; a picture every "
+        f"{seen['picture_ms']} ms)",
+        f"by new pictures alone: {alone['lag_ms']} ms, {100 * alone['per_m'] / drawn:.0f} % (a picture every "
+        f"{alone['picture_ms']} ms)",
+    ]

@@ -175,6 +175,7 @@ class Studio:
         self._tell_state()
 
     def _obey(self, command: FromPage | Photos | Again) -> None:
+        self._said = ""  # what was wrong before is told again
         if isinstance(command, Begin):
             self._begin()
         elif isinstance(command, Retake):

@@ -29,6 +29,7 @@ MEDIA_TYPES: Final = {  # not those of the system, which on some machines call a
     ".onnx": "application/octet-stream",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".tflite": "application/octet-stream",
     ".toml": "application/toml",
     ".txt": "text/plain",
     ".wasm": "application/wasm",

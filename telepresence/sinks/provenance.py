@@ -29,6 +29,7 @@ SYNTHETIC: Final = frozenset({
     "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia",
 })  # fmt: skip
 YEARS: Final = 10  # of the certificate
+MAX_GENERATOR: Final = 100  # characters of a program's name
 MISSING: Final = "recordings say where they come from by c2pa-python, which is missing; run: pip install c2pa-python"
 
 
@@ -104,6 +105,8 @@ def check_recording(path: Path) -> Provenance | None:
         return None
     except (c2pa.C2paError, OSError) as error:
         raise MediaError(f"{path}: cannot be checked ({error}); is it an MP4 file?") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # anybody may have written them
+        raise MediaError(f"{path}: its content credentials are of a form that nobody knows") from error
 
 
 def _provenance(store: dict[str, Any], state: str | None) -> Provenance:
@@ -118,9 +121,14 @@ def _provenance(store: dict[str, Any], state: str | None) -> Provenance:
     return Provenance(
         state or "Invalid",
         any(action.get("digitalSourceType") in SYNTHETIC for action in actions),
-        f"{makers[0].get('name', 'an unknown program')} {makers[0].get('version', '')}".strip(),
+        _plain(f"{makers[0].get('name', 'an unknown program')} {makers[0].get('version', '')}"),
         tuple(sorted({str(status.get("code")) for status in store.get("validation_status", [])})),
     )
+
+
+def _plain(text: str) -> str:
+    """What somebody else wrote, as it may go to a terminal."""
+    return "".join(c for c in text if c.isprintable())[:MAX_GENERATOR].strip()
 
 
 def _manifest(title: str, source_type: str) -> dict[str, Any]:

@@ -35,6 +35,14 @@ GRAB = """() => new Promise((resolve) => requestAnimationFrame(() => {
 }))"""
 
 
+# A head aside that faces whoever sits opposite, so that the face stays in the middle of the picture.
+LOOK_AT_IT = """(x) => {
+  const angle = Math.atan2(x, 1.3);
+  device.position.set(x, 1.2, 0);
+  device.quaternion.set(0, Math.sin(angle / 2), 0, Math.cos(angle / 2));
+}"""
+
+
 @pytest.fixture(scope="module")
 def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A sink with a moving avatar, in a loop of its own."""
@@ -146,16 +154,40 @@ def drawn(page: Any) -> list[float]:
     return list(page.evaluate("[...headsetPage.avatars.values()][0].drawn"))
 
 
+def seen(page: Any, path: Path | None = None) -> NDArray[np.uint8]:
+    """The canvas as soon as both eyes see somebody: on a busy machine frames are drawn late."""
+
+    def both() -> list[NDArray[np.uint8]]:
+        canvas = grab(page, path)
+        return [canvas] if all(shown(eye).mean() > 0.005 for eye in eyes(canvas)) else []
+
+    (canvas,) = wait_for(both, 20, "both eyes see somebody")
+    return np.asarray(canvas)
+
+
+def nose(page: Any, x: float) -> float:
+    """Where the nose is between the eyes for a head that looks from x metres aside, in units of their distance."""
+    from telepresence.face.landmarks import LandmarkTracker
+
+    page.evaluate(LOOK_AT_IT, x)
+    camera = "headsetPage.renderer.xr.getCamera().cameras[0].matrixWorld.elements[12]"
+    wait_for(lambda: page.evaluate(camera) == pytest.approx(x - 0.0315, abs=1e-3), 20, "the head is there")
+    left, _ = eyes(seen(page))
+    with LandmarkTracker(still=True) as track:
+        points = track(np.ascontiguousarray(left))
+    assert points is not None, "there is a face"
+    corners = points[[33, 263]]
+    return float((points[4, 0] - corners[:, 0].mean()) / np.linalg.norm(corners[1] - corners[0]))
+
+
 def test_both_eyes_see_a_moving_avatar_and_a_moving_head_sees_parallax(page: Any, link: str, tmp_path: Path) -> None:
     emulate(page)
     page.goto(link)
     wait_pictures(page)
     enter(page)
     wait_pictures(page)
-    canvas = grab(page, tmp_path / "eyes.png")
+    canvas = seen(page, tmp_path / "eyes.png")
     left, right = eyes(canvas)
-    assert shown(left).mean() > 0.005
-    assert shown(right).mean() > 0.005
     assert np.abs(left.astype(int) - right).mean() > 0.5
     # the same head, seen from 6 cm farther right, is farther left
     columns = [np.nonzero(shown(eye))[1].mean() / eye.shape[1] for eye in (left, right)]
@@ -165,7 +197,43 @@ def test_both_eyes_see_a_moving_avatar_and_a_moving_head_sees_parallax(page: Any
     page.evaluate("device.position.set(0.3, 1.2, 0)")
     wait_for(lambda: drawn(page)[0] > 0.15, 20, "pictures for a head 13 degrees aside")
     assert drawn(page)[0] == pytest.approx(np.arctan2(0.3, 1.3), abs=0.03)
-    assert np.abs(grab(page, tmp_path / "aside.png").astype(int) - canvas).mean() > 0.5
+    assert np.abs(seen(page, tmp_path / "aside.png").astype(int) - canvas).mean() > 0.5
+
+
+def test_a_moved_head_sees_parallax_before_a_picture_for_it_comes(page: Any, link: str) -> None:
+    emulate(page)
+    page.goto(link)
+    enter(page)
+    page.evaluate("device.fovy = 0.35")  # a telephoto lens: a nose is many pixels
+    wait_pictures(page)
+    page.evaluate("headsetPage.avatars.get(0).show = () => {}")  # no more pictures
+    page.wait_for_timeout(500)
+    before = pictures(page)
+    left, right = (nose(page, x) for x in (-0.2, 0.2))
+    assert pictures(page) == before
+    assert left > right + 0.04, "from the left, the nose is farther right"
+    page.evaluate("for (const eye of headsetPage.avatars.get(0).eyes) eye.material.uniforms.deep.value = 0")
+    flat = [nose(page, x) for x in (-0.2, 0.2)]
+    assert abs(flat[0] - flat[1]) < 0.4 * (left - right), "a plane alone has next to none"
+
+
+def test_in_ar_there_is_nothing_but_the_person(page: Any, link: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    emulate(page)
+    page.goto(link)
+    wait_pictures(page)
+    page.click("#ar")
+    wait_for(lambda: page.evaluate("headsetPage.renderer.xr.isPresenting"), 15, "the session begins")
+    wait_pictures(page)
+    seen(page, tmp_path / "ar.png")
+    alpha = np.asarray(Image.open(tmp_path / "ar.png").convert("RGBA"))[..., 3]
+    height, width = alpha.shape
+    for eye in (alpha[:, : width // 2], alpha[:, width // 2 :]):
+        assert eye.max() > 250, "somebody stands there"
+        assert (eye == 0).mean() > 0.8, "one's own room is all around"
+        assert not eye[[0, 0, -1, -1], [0, -1, 0, -1]].any()
+        assert not eye[: height // 5].any()
 
 
 def test_the_session_can_be_left_and_entered_again(page: Any, link: str) -> None:

@@ -447,6 +447,24 @@ def test_the_beginning_of_a_new_version_takes_no_place_and_its_end_takes_nothing
     run(test)
 
 
+def test_what_was_taken_back_while_it_was_prepared_is_not_shown() -> None:
+    old, new = pack(tuned(name="old")), pack(tuned(name="new"))
+    engine = Tagged()
+
+    async def test() -> None:
+        with drawing(engine) as drawn:
+            engine.go.clear()
+            drawn.renderer.put_avatar("x", old, True)
+            await until(lambda: engine.begun == ["old"])  # and not ready yet
+            drawn.renderer.put_avatar("x", b"", True)
+            drawn.renderer.put_avatar("x", new, True)
+            engine.go.set()
+            await until(lambda: engine.drawn != [])
+            assert set(engine.drawn) == {"new"}
+
+    run(test)
+
+
 def test_a_whole_avatar_that_is_refused_leaves_the_place_to_the_beginning_of_the_next() -> None:
     good = pack(tuned(name="good"))
     engine = Tagged()

@@ -20,7 +20,8 @@ from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.party import Ours
 from telepresence.rtc.peer import State
 from telepresence.rtc.presence_exchange import NO_PROOF, UNPROVED
-from telepresence.rtc.presence_messages import Proof
+from telepresence.rtc.presence_messages import Forget, Proof
+from telepresence.rtc.proving import DELETED
 from telepresence.wire.thrift import Rate
 from tests.rtc.call import edge, hub
 from tests.rtc.pair import KEY, Pair, avatar_file, packet, pair, run, until
@@ -189,6 +190,26 @@ def test_what_its_owner_has_deleted_goes_from_picture_and_cache(tmp_path: Path) 
             await asyncio.sleep(0.1)
             assert cache.get(digest(foreign)) == foreign
             assert both.b.counters.violations == 0
+
+    run(test)
+
+
+def test_nobody_else_can_wish_a_picture_away(tmp_path: Path) -> None:
+    sha256 = digest(MINE)
+
+    async def test() -> None:
+        async with pair(tmp_path, ours(tmp_path, MINE)) as both:
+            await both.connected()
+            await until(lambda: both.seen_b.avatars == [(MINE, True)])
+            assert both.a.session is not None
+            both.a.session.channels.send_control(Forget(sha256, OTHER.sign(message(sha256))))
+            await asyncio.sleep(0.1)
+            await moves(both, True)
+            assert both.seen_b.avatars == [(MINE, True)]
+            both.a.session.channels.send_control(Forget(sha256, KEY.sign(message(sha256))))
+            await until(lambda: both.b.proving.unshown == DELETED)
+            assert both.seen_b.avatars[-1] == (b"", True)
+            await moves(both, False)
 
     run(test)
 

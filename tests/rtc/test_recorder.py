@@ -17,7 +17,7 @@ from telepresence.errors import MediaError
 from telepresence.rtc.recorder import Recorder
 from telepresence.rtc.renderer import Picture
 from telepresence.sinks import provenance
-from telepresence.sinks.label import label
+from telepresence.sinks.label import LABELS, label
 from telepresence.sinks.provenance import check_recording
 from tests.clips import read_pictures
 
@@ -30,17 +30,27 @@ def test_when_nobody_came_that_is_said_and_an_earlier_file_stays(tmp_path: Path)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"precious"]
 
 
-def record(path: Path, count: int = 5) -> str | None:
+def record(path: Path, count: int = 5, text: str = "avatar") -> str | None:
     """A grey recording; why it failed, if it did."""
     written = threading.Semaphore(0)
     recorder = Recorder(path, 256, lambda picture, at_us: written.release())
     shared = np.full((256, 256, 3), 128, np.uint8)
     i420 = np.full((384, 256), 128, np.uint8)
     for index in range(count):
-        recorder.put(Picture("a", i420, shared, None, index * 33_333, 0, "avatar"))
+        recorder.put(Picture("a", i420, shared, None, index * 33_333, 0, text))
         assert written.acquire(timeout=10)
     assert (shared == 128).all()  # others show the same picture
     return recorder.close()
+
+
+@pytest.mark.parametrize("text", LABELS)
+def test_a_recording_says_what_its_pictures_are_of(tmp_path: Path, text: str) -> None:
+    assert record(tmp_path / "out.mp4", text=text) is None
+    wanted = np.full((256, 256, 3), 128, np.uint8)
+    label(text, 256).draw(wanted)
+    for picture in read_pictures(tmp_path / "out.mp4"):
+        off = np.abs(picture.astype(int) - wanted).mean(2)
+        assert off[:40].mean() < 4  # another text is off by more than twice that
 
 
 def test_a_recording_is_labelled_and_says_where_it_comes_from(tmp_path: Path) -> None:

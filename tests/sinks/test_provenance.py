@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,25 @@ def test_a_changed_recording_is_invalid(recording: Path) -> None:
     assert found is not None
     assert found.state == "Invalid"
     assert "assertion.bmffHash.mismatch" in found.problems
+
+
+def test_what_others_wrote_is_no_traceback_and_moves_no_cursor(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import c2pa
+
+    sign_recording(recording)
+    evil = {"name": "evil\x1b[2J" + "x" * 500}
+    whole = json.dumps({"active_manifest": "a", "manifests": {"a": {"claim_generator_info": [evil]}}})
+    monkeypatch.setattr(c2pa.Reader, "json", lambda _: whole)
+    found = check_recording(recording)
+    assert found is not None
+    assert "\x1b" not in found.text()
+    assert len(found.generator) <= 100
+    for text in ("{}", '{"active_manifest":"a","manifests":{"a":{"claim_generator_info":["x"]}}}', "[]"):
+        monkeypatch.setattr(c2pa.Reader, "json", lambda _, text=text: text)
+        with pytest.raises(MediaError, match="form that nobody knows"):
+            check_recording(recording)
 
 
 def test_what_cannot_be_signed_stays_as_it_was(recording: Path, tmp_path: Path) -> None:

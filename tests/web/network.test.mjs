@@ -14,8 +14,9 @@ import { Peer, nextNumber } from "../../web/browser/peer.js";
 import { Retrying } from "../../web/browser/retrying.js";
 import { ProtocolError, TokenBucket, checkedName, parseObject } from "../../web/browser/rules.js";
 import { checkedDescription } from "../../web/browser/session.js";
-import { sha256, slowly } from "../../web/browser/sha256.js";
+import { hex, sha256, slowly } from "../../web/browser/sha256.js";
 import { CHUNK_BYTES, Incoming, Outgoing, WINDOW_BYTES, offerOf, parseMessage, parseOffer } from "../../web/browser/transfer.js";
+import { wish } from "../../web/owner/presence.js";
 import { signAvatar, writeSections } from "../../web/owner/signature.js";
 import { FakePeer } from "./fake_rtc.mjs";
 
@@ -311,6 +312,7 @@ test("two meet: hello, the avatar, its preview, motion, how they want to be show
   a.peer.start();
   await until(() => connected(a, b), "connected");
   await until(() => b.got.avatars.length, "the avatar");
+  await until(() => !a.peer.exchange.sending && b.peer.presence, "its acknowledgement, and how they are shown");
   assert.deepEqual(b.got.avatars[0], LARGE);
   assert.deepEqual([b.got.labels[0], b.peer.label], ["photo avatar", "photo avatar"]);
   assert.equal(b.got.previews.length, 2);
@@ -324,6 +326,26 @@ test("two meet: hello, the avatar, its preview, motion, how they want to be show
   assert.ok(Math.abs(b.got.motion[5].motion.rotation[0] - 0.1) < 0.02);
   assert.equal(a.peer.counters.violations + b.peer.counters.violations, 0);
   assert.ok(a.peer.clock.known);
+  end(a, b);
+});
+
+test("who is met is asked to forget what was deleted, once on a connection, and does", async () => {
+  const gone = await avatarFile(3000, 9);
+  const hash = hex(new Uint8Array(await crypto.subtle.digest("SHA-256", gone)));
+  const deleted = await Promise.all(Array.from({ length: 12 }, async (_, n) => ({
+    sha256: n ? `${n}`.padStart(64, "0") : hash, signature: await wish(KEY, n ? `${n}`.padStart(64, "0") : hash),
+  })));
+  const [a, b] = await pair();
+  const [asked, dropped] = [[], []];
+  b.on.cache.find = async (one) => { asked.push(one); return one === hash ? gone : null; };
+  b.on.cache.drop = async (one) => dropped.push(one);
+  b.peer.proving.on.cache = b.on.cache;
+  a.peer.change({ ...a.peer.ours, deleted });
+  a.peer.start();
+  await until(() => connected(a, b) && dropped.length, "it is forgotten");
+  await until(() => asked.filter((one) => one !== a.peer.ours.offer.sha256).length === 8, "eight wishes have come");
+  assert.deepEqual(dropped, [hash]);
+  assert.equal(b.peer.counters.violations, 0);
   end(a, b);
 });
 

@@ -98,6 +98,11 @@ export class BrowserCall extends Call {
 
   avatar(file) { return this.wardrobe.take(file); }
 
+  async enrolment() {
+    const { PageSession } = await import("./enrolment/session.js");
+    return new PageSession({ wardrobe: this.wardrobe, engine: async () => (await this.#load()).engine });
+  }
+
   take() {
     this.join({}).catch((error) => {
       this.ending = error;
@@ -169,7 +174,6 @@ export class BrowserCall extends Call {
       onAvatar: (id, data) => this.#drawing.setAvatar(id, data, true),
       onPreview: (id, data) => this.#drawing.setAvatar(id, data, false),
       onUnshown: (id) => this.#drawing.undress(id),
-      onUnshown: (id) => this.#drawing.setAvatar(id, null, true),
       onSound: (from, payload) => this.#hearing.relayed(from, payload),
       cache: {
         find: (hash) => this.#store.find(hash), keep: (hash, data) => this.#store.keep(hash, data), drop: (hash) => this.#store.drop(hash),
@@ -295,8 +299,6 @@ export class BrowserCall extends Call {
       state: peer.state,
       reason: peer.reason,
       avatar: peer.exchange.receiving,
-      label: peer.label,
-      unshown: peer.unshown,
       label: peer.label,
       unshown: peer.unshown,
       listening: sound,

@@ -63,7 +63,7 @@ export class FaceMesh {
 }
 
 /** Whether WebGL is emulated here. @throws {Error} there is none */
-function drawnInSoftware() {
+export function drawnInSoftware() {
   const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
   if (!gl) throw new Error("this browser has no WebGL, which faces are found with");
   const about = gl.getExtension("WEBGL_debug_renderer_info");

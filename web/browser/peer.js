@@ -3,6 +3,7 @@
 // One side offers, and offers again, with a higher number, when the connection is lost; the other asks it to. Who has
 // just joined offers; an offer with a higher number than one's own makes its receiver the one who asks.
 
+import { fields } from "../owner/presence.js";
 import { Counters } from "./channels.js";
 import { SCHEMAS, agreed } from "./hello.js";
 import { Proving } from "./proving.js";
@@ -17,12 +18,14 @@ const HELLO_MS = 5000;
 const FAREWELL_MS = 200; // for a refusal to leave before the connection closes
 const PRESENT_MS = 250; // between two messages of how we want to be shown
 const OFFER_AGAIN_MS = 8000; // between two avatars of ours
+const MAX_WISHES = 8; // on a connection
 const OWNERS = new Set(["challenge", "proof", "forget"]);
 
 /**
  * @typedef {object} Ours  what we tell everybody
  * @property {Uint8Array|null} avatar @property {{sha256: string, size: number, epoch: number}|null} offer
  * @property {import("../owner/keys.js").OwnKey|null} [key]  what proves that it is ours; none for a sample
+ * @property {{sha256: string, signature: Uint8Array}[]} [deleted]  avatars of ours that are to be forgotten, newest first
  */
 
 /** Events: "state", "presence", "progress" (of its avatar). What is urgent goes to the functions of `on`. */
@@ -43,6 +46,7 @@ export class Peer extends EventTarget {
   #offered = null; // the avatar that we have offered last, and when
   #offeredMs = 0;
   #toldMs = -Infinity;
+  #wished = new Set(); // what was asked to be forgotten on this connection
   #own = { name: "", muted: true, camera: false, sound: false };
 
   /**
@@ -238,6 +242,7 @@ export class Peer extends EventTarget {
     return {
       onOpen: present(() => {
         this.proving.begin(this.#session);
+        this.#wished.clear();
         this.#greet();
       }),
       onMotion: present((packet, now) => this.#onMotion(packet, now)),
@@ -309,6 +314,11 @@ export class Peer extends EventTarget {
     this.exchange.change(this.ours.avatar);
     this.#session.channels.sendControl({ type: "hello", schemas: SCHEMAS, avatar: this.#offered });
     this.#present();
+    for (const { sha256, signature } of this.ours.deleted ?? []) {
+      if (this.#wished.has(sha256) || this.#wished.size >= MAX_WISHES) continue;
+      this.#wished.add(sha256);
+      this.#session.channels.sendControl(fields({ type: "forget", sha256, signature }));
+    }
   }
 
   #present() {

@@ -1,8 +1,9 @@
-// What this browser keeps of avatars: one's own, and those of others, so that they need not come again. IndexedDB; where
+// What this browser keeps of avatars: what one is shown as, what one has made, and those of others, so that they need not come again. IndexedDB; where
 // that may not be used, for as long as the page is open.
 
 const NAME = "telepresence-avatars";
-const OWN = "own";
+const OWN = "own"; // what one is shown as
+const MADE = "made"; // in this browser
 const MOST_BYTES = 64 * 1024 * 1024; // of the others' avatars; the least recently used go first
 const KEPT_MS = 7 * 24 * 3600 * 1000; // of the others' avatars, since they were used last
 const WAIT_MS = 3000;
@@ -12,14 +13,17 @@ export class Store {
   #held = new Map();
   #opened = null;
 
-  /** One's own avatar: {name, data}, or null. @returns {Promise<{name: string, data: Uint8Array}|null>} */
+  /** What one is shown as: {name, data}, or null. @returns {Promise<{name: string, data: Uint8Array}|null>} */
   async own() { return this.#get(OWN); }
 
   /** @param {{name: string, data: Uint8Array}|null} avatar */
-  async setOwn(avatar) {
-    if (avatar) await this.#put(OWN, avatar);
-    else await this.#do("readwrite", (all) => all.delete(OWN));
-  }
+  async setOwn(avatar) { await this.#set(OWN, avatar); }
+
+  /** What one has made here, whether one is shown as it or not. */
+  async made() { return this.#get(MADE); }
+
+  /** @param {{name: string, data: Uint8Array}|null} avatar */
+  async setMade(avatar) { await this.#set(MADE, avatar); }
 
   /** Another's avatar by its hash; verified when it was kept. @returns {Promise<Uint8Array|null>} */
   async find(sha256) {
@@ -42,7 +46,7 @@ export class Store {
     await this.#put(`sha256:${sha256}`, { name: "", data });
     const all = (await this.#do("readonly", (kept) => kept.getAll())) ?? [...this.#held.values()];
     let left = MOST_BYTES;
-    for (const one of all.filter(({ key }) => key !== OWN).sort((a, b) => b.usedMs - a.usedMs)) {
+    for (const one of all.filter(({ key }) => key !== OWN && key !== MADE).sort((a, b) => b.usedMs - a.usedMs)) {
       left -= one.data.length;
       if (left >= 0 && one.usedMs >= Date.now() - KEPT_MS) continue;
       this.#held.delete(one.key);
@@ -54,9 +58,15 @@ export class Store {
     return this.#held.get(key) ?? (await this.#do("readonly", (all) => all.get(key))) ?? null;
   }
 
+  async #set(key, avatar) {
+    if (avatar) return void await this.#put(key, avatar);
+    this.#held.delete(key);
+    await this.#do("readwrite", (all) => all.delete(key));
+  }
+
   async #put(key, { name, data }) {
     const entry = { key, name, data, usedMs: Date.now() };
-    if (key === OWN) this.#held.set(key, entry);
+    if (key === OWN || key === MADE) this.#held.set(key, entry);
     if ((await this.#do("readwrite", (all) => all.put(entry))) === undefined) this.#held.set(key, entry);
   }
 

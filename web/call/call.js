@@ -129,6 +129,9 @@ export class Call extends EventTarget {
   /** Be shown as the avatar in this file. @param {File} file @throws {CallError} it cannot be used */
   async avatar(file) { throw new CallError("unsupported", `An avatar cannot be chosen here: ${file.name}`); }
 
+  /** Where an avatar of one's own is made, if that is in this page: see web/enrol/session.js; null: it is not. */
+  async enrolment() { return null; }
+
   /**
    * Follow the element that shows a participant's picture, so that lips and sound are in step.
    * @param {string} id @param {HTMLVideoElement} video

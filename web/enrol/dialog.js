@@ -19,6 +19,7 @@ export class EnrolDialog {
    */
   constructor(session, page) {
     Object.assign(this, { session, page, p: parts(), prompts: new Prompts() });
+    this.text = { ...TEXT, ...session.words };
     this.asked = ""; // a view that was asked for beside the guide's own: photos, remove, discard, done
     this.problem = "";
     this.note = ""; // how uploading goes
@@ -158,7 +159,7 @@ export class EnrolDialog {
     p.dialog.dataset.view = view;
     p.dialog.dataset.step = session.guide.phase === "act" && view === "guide" ? session.guide.step ?? "" : "";
     p.link.hidden = session.linked;
-    write(p.link, session.superseded ? TEXT.superseded : session.linked ? "" : TEXT.gone);
+    write(p.link, session.superseded ? this.text.superseded : session.linked ? "" : this.text.gone);
     p.avatar.hidden = !["review", "done", "discard"].includes(view);
     const sees = !["photos", "remove"].includes(view) && !(view === "making" && this.camera.problem);
     p.own.hidden = !sees || (!p.avatar.hidden && Boolean(this.camera.problem));
@@ -196,12 +197,13 @@ export class EnrolDialog {
 
   #sides = {
     intro() {
-      const { own } = this.session;
-      this.#side(`${own?.there}${this.speaks}`, TEXT.title, () => [
-        TEXT.intro, TEXT.tips, own?.there ? TEXT.stays : null, this.#aloud(), soft(TEXT.disclosure),
+      const { own, wears } = this.session;
+      this.#side(`${own?.there}${own?.worn}${this.speaks}`, this.text.title, () => [
+        this.text.intro, this.text.tips, own?.there ? this.text.stays : null, this.#aloud(), soft(this.text.disclosure),
       ], () => [
         button("Begin", () => { this.problem = ""; this.session.send("begin"); }, "first", { act: "enrol-begin" }),
         button("Use photos instead", () => this.#ask("photos")),
+        wears && own?.there && own.worn !== "own" ? button("Use my own avatar again", () => { this.session.send("wear"); this.leave(); }, "", { act: "enrol-wear" }) : null,
         own?.there ? button("Delete my avatar", () => this.#ask("remove"), "plain") : null,
       ]);
     },
@@ -210,15 +212,15 @@ export class EnrolDialog {
       write(this.p.ask, title);
       write(this.p.how, how);
       const rest = this.session.guide.step === "rest";
-      this.#side(`guide${rest}`, TEXT.title, () => [], () => [
+      this.#side(`guide${rest}`, this.text.title, () => [], () => [
         rest ? null : button("I cannot do this", () => this.session.send("skip"), "plain", { act: "enrol-skip" }),
         button("Start over", () => { this.problem = ""; this.session.send("begin"); }, "plain"),
       ]);
     },
     making() {
-      write(this.p.ask, TEXT.making);
-      write(this.p.how, TEXT.makingHow);
-      this.#side("making", TEXT.title, () => [make("progress", { "aria-label": TEXT.making })], () => []);
+      write(this.p.ask, this.text.making);
+      write(this.p.how, this.text.makingHow);
+      this.#side("making", this.text.title, () => [make("progress", { "aria-label": this.text.making })], () => []);
     },
     failed() {
       const { why } = this.session.guide;
@@ -232,9 +234,9 @@ export class EnrolDialog {
       const { guide } = this.session;
       const photos = guide.how === "photos";
       write(this.p.label, guide.how === "live" ? "avatar" : "photo avatar");
-      this.#side(`${guide.how}${guide.references}${Boolean(this.camera.problem)}`, TEXT.review, () => [
-        this.camera.problem ? TEXT.reviewPhotos : TEXT.reviewHow, lackingWords(guide.lacking), soft(labelWords(guide.how)),
-        soft(photos ? TEXT.disclosurePhotos : TEXT.disclosure),
+      this.#side(`${guide.how}${guide.references}${Boolean(this.camera.problem)}`, this.text.review, () => [
+        this.camera.problem ? this.text.reviewPhotos : this.text.reviewHow, lackingWords(guide.lacking), soft(labelWords(guide.how)),
+        soft(photos ? this.text.disclosurePhotos : this.text.disclosure),
         photos ? null : this.#again(),
       ], () => [
         button("Use this avatar", () => this.session.send("accept", { name: this.page.name() }), "first", { act: "enrol-accept" }),
@@ -243,28 +245,28 @@ export class EnrolDialog {
     },
     done() {
       const refine = this.session.own?.refine, { tuning } = this.session;
-      const refining = tuning ? TEXT.learning : refine?.can ? TEXT.refineHow : refine?.why;
-      this.#side(`${refine?.can}${refine?.why}${Boolean(tuning)}`, TEXT.done, () => [
-        TEXT.doneHow, ...(refining ? [make("h3", {}, "Refine it"), refining] : []),
+      const refining = tuning ? this.text.learning : refine?.can ? this.text.refineHow : refine?.why;
+      this.#side(`${refine?.can}${refine?.why}${Boolean(tuning)}`, this.text.done, () => [
+        this.text.doneHow, ...(refining ? [make("h3", {}, "Refine it"), refining] : []),
       ], () => [
         refine?.can && !tuning ? button("Refine it now", () => { this.session.send("tune"); this.leave(); }, "", { act: "enrol-refine" }) : null,
         button("Done", () => this.leave(), "first", { act: "enrol-done" }),
       ]);
     },
     photos() {
-      this.#side(`photos${this.note}`, "Make your avatar from photos", () => [this.note, TEXT.photosHow, soft(TEXT.photosLabel), soft(TEXT.disclosurePhotos)], () => [
+      this.#side(`photos${this.note}`, "Make your avatar from photos", () => [this.note, this.text.photosHow, soft(this.text.photosLabel), soft(this.text.disclosurePhotos)], () => [
         button("Choose photos", () => this.#photos(), "first", { act: "enrol-photos" }),
         button("Back", () => { this.session.send("leave"); this.#ask(""); }),
       ]);
     },
     remove() {
-      this.#side("remove", TEXT.remove, () => [TEXT.removeHow], () => [
+      this.#side("remove", this.text.remove, () => [this.text.removeHow], () => [
         button("Delete it", () => this.session.send("delete"), "danger", { act: "enrol-delete" }),
         button("Keep it", () => this.leave(), "first"),
       ]);
     },
     discard() {
-      this.#side("discard", TEXT.discard, () => [TEXT.discardHow], () => [
+      this.#side("discard", this.text.discard, () => [this.text.discardHow], () => [
         button("Use this avatar", () => this.session.send("accept", { name: this.page.name() }), "first"),
         button("Leave without it", () => this.leave(), "danger"),
         button("Back", () => this.#ask("")),
@@ -303,4 +305,5 @@ export class EnrolDialog {
 
 function soft(text) { return make("p", { className: "soft small" }, text); }
 
-function upper(text) { return text.charAt(0).toUpperCase() + text.slice(1); }
+/** A sentence's first letter large, unless it begins with the name of a file. */
+function upper(text) { return /^\S+\.\w{2,5}\b/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1); }

@@ -11,6 +11,7 @@ const TOLD_MS = 9000; // that the end of refining is shown
 
 /**
  * @param {object} page
+ * @param {Session|null} [page.session]  who makes it, if that is not an edge
  * @param {() => Promise<{url: string, token: string} | null>} page.find  where the edge's enrolment is now
  * @param {HTMLElement[]} page.places  that show what one is shown as
  * @param {HTMLElement} page.status  where it is told how refining goes
@@ -18,7 +19,7 @@ const TOLD_MS = 9000; // that the end of refining is shown
  * @param {() => string} page.name  what one is called
  */
 export function mountEnrolment(page) {
-  const session = new Session(page.find);
+  const session = page.session ?? new Session(page.find);
   const rows = page.places.map(() => row(() => dialog.begin()));
   const dialog = new EnrolDialog(session, { ...page, closed: () => show() });
   const pill = refining(() => session.send("stop"));

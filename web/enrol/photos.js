@@ -10,7 +10,7 @@ const MAX_BYTES = 24 * 1024 * 1024;
  * @returns {Promise<string>}  what is wrong; empty: the edge is making the avatar, or nothing was chosen
  */
 export async function choosePhotos(session, say) {
-  const files = await chosen();
+  const files = await chosen(session.photoTypes);
   if (!files.length) return "";
   if (files.length > MAX_PHOTOS) return `${files.length} photos are too many; choose ${MAX_PHOTOS} at most.`;
   const large = files.find((file) => file.size > MAX_BYTES);
@@ -30,8 +30,8 @@ export async function choosePhotos(session, say) {
   return "";
 }
 
-function chosen() {
-  const input = Object.assign(document.createElement("input"), { type: "file", multiple: true, accept: "image/*,.heic,.heif,.avif" });
+function chosen(accept) {
+  const input = Object.assign(document.createElement("input"), { type: "file", multiple: true, accept });
   input.dataset.testid = "enrol-files";
   input.hidden = true;
   document.querySelector("dialog.enrol").append(input); // a test, and some browsers, need it in the document

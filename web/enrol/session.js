@@ -13,6 +13,12 @@ export class Session extends EventTarget {
   tuning = null;
   linked = false;
   superseded = false;
+  /** What is to be said otherwise than in words.js. @type {Record<string, string>} */
+  words = {};
+  /** Whether one can be shown again as what was made before: "wear". An edge wears the file that it was started with. */
+  wears = false;
+  /** Files that are taken as photos, as a file input has it. */
+  photoTypes = "image/*,.heic,.heif,.avif";
   #socket = null;
   #attempts = 0;
   #timer = 0;

@@ -1,7 +1,8 @@
 // One person: a plane at the depth of the head's centre, turned to where its picture was drawn for, that shows each eye
-// its own half of the picture and lets through what the matte leaves out.
+// its own half of the picture and lets through what the matte leaves out. From where it was drawn for it is seen as a
+// plane; an eye that has moved since sees it in relief, so that the face turns with the eye and not with the next picture.
 
-import { DoubleSide, Group, LinearFilter, Mesh, PlaneGeometry, ShaderMaterial, Texture } from "../vendor/three/build/three.module.js";
+import { BufferAttribute, DoubleSide, Group, LinearFilter, Mesh, PlaneGeometry, ShaderMaterial, Texture, Vector3 } from "../vendor/three/build/three.module.js";
 import { Sign } from "./sign.js";
 
 export const LEFT = 1; // three's own layers: what only the left eye sees
@@ -12,11 +13,24 @@ const LABEL_M = 0.018;
 const BEFORE_M = 0.1; // of the plane: no shoulder is as near
 const WAITING_M = -0.2; // of the tag from the head's centre, while there is no body
 
+const LEAST_AWAY_M = 0.2; // of an eye from the plane: nearer than this, depth means nothing
+
+// Every point goes towards the eye that the picture was drawn for, until it is as near as what it shows: that eye sees no
+// difference, any other one the right parallax. With an eye that is far away from there, 15 to 30 degrees, the relief
+// ends: it knows nothing of what the picture does not show.
 const VERTEX = `
+  attribute float near;
+  uniform vec3 from;
+  uniform float width;
+  uniform float deep;
   varying vec2 at;
   void main() {
     at = uv;
-    gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0);
+    vec3 metres = vec3(width, width, 1.0);
+    vec3 eye = (inverse(modelViewMatrix) * vec4(0.0, 0.0, 0.0, 1.0)).xyz;
+    float same = smoothstep(0.866, 0.966, dot(normalize(eye * metres), normalize(from * metres)));
+    vec3 place = position + (from - position) * min(near / from.z, 0.6) * same * deep;
+    gl_Position = projectionMatrix * modelViewMatrix * vec4(place, 1.0);
   }`;
 
 const WORDS = { connecting: "connecting", lost: "out of reach", refused: "no link" };
@@ -44,6 +58,7 @@ export class Avatar {
   #waiting = null;
   #plane = new Group();
   #ready = false;
+  #side = 0; // points of the relief, across
 
   constructor() {
     this.group = new Group();
@@ -59,6 +74,7 @@ export class Avatar {
     this.group.add(this.tag.mesh);
     this.pictures = 0;
     this.newestUs = 0;
+    this.flat = false; // for the figures: show no relief
   }
 
   /** Where it sits, how large it is, and who it is; `body` is null while there is no avatar. */
@@ -69,6 +85,7 @@ export class Avatar {
     if (body !== null) {
       for (const mesh of this.eyes) {
         mesh.scale.set(body.width, body.width, 1);
+        mesh.material.uniforms.width.value = body.width;
         mesh.position.set(-body.head[0], -body.head[1], 0); // the head's centre is what the plane turns about
       }
     }
@@ -120,17 +137,51 @@ export class Avatar {
     this.texture.needsUpdate = true;
     for (const mesh of this.eyes) mesh.material.uniforms.pixel.value = 0.5 / picture.side;
     this.#plane.rotation.set(-picture.drawn[1], picture.drawn[0], 0, "YXZ"); // the direction it was drawn for
+    this.#relieve(picture);
     this.drawn = picture.drawn;
     this.pictures += 1;
     this.#plane.visible = this.#ready;
   }
 
+  /** The picture's relief, towards the eyes that it was drawn for. */
+  #relieve({ relief, eyes }) {
+    const known = Boolean(relief && eyes) && !this.flat;
+    if (known && relief.side !== this.#side) this.#cut(relief.side);
+    this.group.updateMatrixWorld(true);
+    this.eyes.forEach((mesh, n) => {
+      const { from, deep } = mesh.material.uniforms;
+      if (known) mesh.worldToLocal(from.value.copy(eyes[n]));
+      deep.value = known && from.value.z > LEAST_AWAY_M ? 1 : 0;
+      if (!known) return;
+      mesh.geometry.attributes.near.array.set(relief.near);
+      mesh.geometry.attributes.near.needsUpdate = true;
+    });
+  }
+
+  /** Planes of so many points across, and down. */
+  #cut(side) {
+    this.#side = side;
+    for (const mesh of this.eyes) {
+      mesh.geometry.dispose();
+      mesh.geometry = grid(side);
+    }
+  }
+
   #eye(layer, column) {
-    const uniforms = { pictures: { value: this.texture }, column: { value: column }, pixel: { value: 0 } };
+    const uniforms = {
+      pictures: { value: this.texture }, column: { value: column }, pixel: { value: 0 },
+      from: { value: new Vector3(0, 0, 1) }, width: { value: 1 }, deep: { value: 0 },
+    };
     const material = new ShaderMaterial({ uniforms, vertexShader: VERTEX, fragmentShader: FRAGMENT, transparent: true, side: DoubleSide, depthWrite: false });
-    const mesh = new Mesh(new PlaneGeometry(1, 1), material);
+    const mesh = new Mesh(grid(2), material);
     mesh.layers.set(layer);
     this.#plane.add(mesh);
     return mesh;
   }
+}
+
+function grid(side) {
+  const plane = new PlaneGeometry(1, 1, side - 1, side - 1);
+  plane.setAttribute("near", new BufferAttribute(new Float32Array(side * side), 1));
+  return plane;
 }

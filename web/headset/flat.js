@@ -8,8 +8,9 @@ const HEAD_M = 1.2;
 const STEP = 0.1; // of an arrow key, of the whole reach
 const EASE = 0.15; // of what is left, a frame
 const AT = new Vector3(0, HEAD_M, -1.3);
-const LEAST_FOV = 34; // degrees, from top to bottom
+const LEAST_FOV = 34, MOST_FOV = 135; // degrees, from top to bottom
 const BESIDE = (13 * Math.PI) / 180; // of the outermost head's middle: room for its shoulders
+const MOST_ASIDE = 1.13; // radians: beyond, faces are drawn too wide
 
 export class Flat {
   #x = 0;
@@ -28,14 +29,18 @@ export class Flat {
     this.#y = Math.max(-1, Math.min(1, y));
   }
 
-  /** Show everybody: the view is as wide as the outermost seats. @param {[number, number, number][]} heads */
-  frame(heads, aspect) {
+  /**
+   * Show everybody in what is free of the picture: the view is as wide as the outermost seats.
+   * @param {[number, number, number][]} heads
+   * @param {{width: number, height: number, left?: number, below?: number}} page  pixels; the last two are taken
+   */
+  frame(heads, { width, height, left = 0, below = 0 }) {
     const aside = Math.max(0, ...heads.map(([x, , z]) => Math.abs(Math.atan2(x, -z))));
-    const wide = Math.min(aside + BESIDE, 1.35);
-    const fov = (2 * Math.atan(Math.tan(wide) / aspect) * 180) / Math.PI;
-    this.camera.aspect = aspect;
-    this.camera.fov = Math.min(100, Math.max(LEAST_FOV, fov));
-    this.camera.updateProjectionMatrix();
+    const wide = Math.tan(Math.min(aside + BESIDE, MOST_ASIDE)) * (height / (width - left));
+    const high = Math.tan((LEAST_FOV * Math.PI) / 360) * (height / (height - below));
+    this.camera.aspect = width / height;
+    this.camera.fov = Math.min(MOST_FOV, (2 * Math.atan(Math.max(wide, high)) * 180) / Math.PI);
+    this.camera.setViewOffset(width, height, -left / 2, below / 2, width, height);
   }
 
   /** Once a frame. */

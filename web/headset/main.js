@@ -4,6 +4,7 @@ import { PerspectiveCamera, Quaternion, Scene, Vector3, WebGLRenderer } from "..
 import { Avatar, LEFT } from "./avatar.js";
 import { Board } from "./board.js";
 import { Flat } from "./flat.js";
+import { Poses } from "./poses.js";
 import { Space } from "./space.js";
 import { Stream } from "./stream.js";
 import { Voices } from "./voices.js";
@@ -12,6 +13,7 @@ const IPD_M = 0.063; // until the headset tells
 const POSE_MS = 12; // between poses that are sent: 72 a second at the most
 const SEATED_M = 1.2; // height of the head that seats are made for
 const REMEMBERED = 600; // frames
+const NARROW = 0.6; // of the page: a panel that is wider lies below
 
 const element = (id) => document.getElementById(id);
 const status = (words) => { element("status").textContent = words; };
@@ -29,6 +31,7 @@ const voices = new Voices(token);
 const board = new Board(scene, renderer, () => voices.setMuted(voices.speaking === "on"));
 
 const avatars = new Map(); // place -> Avatar
+const poses = new Poses();
 let people = [];
 let lift = 0; // metres that everybody is raised, so that eyes meet
 let lifted = false;
@@ -57,7 +60,7 @@ function places(participants) {
     avatars.get(one.place).place(one);
     voices.ears?.seat(one.id, one.seat.position, one.seat.yaw);
   }
-  if (!renderer.xr.isPresenting) flat.frame(people.map((one) => one.seat.position), innerWidth / innerHeight);
+  frame();
   const names = participants.map((one) => `${one.name || "somebody"} (${one.label})`);
   element("people").textContent = names.length ? `Here: ${names.join(", ")}` : "Nobody else is here yet.";
 }
@@ -66,6 +69,7 @@ function show(picture) {
   const one = people.find(({ place }) => place === picture.place);
   if (!one) return;
   const put = () => avatars.get(picture.place)?.show(picture, () => voices.presented(one.id, picture)); // it may have left
+  picture.eyes = poses.at(picture.poseUs);
   const wait = voices.hold(one.id, picture);
   if (wait > 0) setTimeout(put, wait);
   else put();
@@ -84,12 +88,14 @@ function meetEyes(height) {
 
 // the viewer's head
 
-const middle = new Vector3(), turn = new Quaternion(), eye = new Vector3(), other = new Vector3();
+const middle = new Vector3(), turn = new Quaternion(), eye = new Vector3(), other = new Vector3(), size = new Vector3();
 
 function follow(now) {
   const view = renderer.xr.isPresenting ? renderer.xr.getCamera() : camera;
   let ipd = renderer.xr.isPresenting ? IPD_M : 0;
-  view.matrixWorld.decompose(middle, turn, eye);
+  view.matrixWorld.decompose(middle, turn, size);
+  eye.copy(middle);
+  other.copy(middle);
   if (renderer.xr.isPresenting && view.cameras.length === 2) {
     eye.setFromMatrixPosition(view.cameras[0].matrixWorld);
     other.setFromMatrixPosition(view.cameras[1].matrixWorld);
@@ -101,7 +107,9 @@ function follow(now) {
   voices.ears?.head(middle.toArray(), turn.toArray());
   if (stream === null || now - sentMs < POSE_MS) return;
   sentMs = now;
-  stream.pose(middle.toArray(), turn.toArray(), ipd, now * 1000);
+  const at = Math.round(now * 1000);
+  poses.keep(at, [eye.clone(), other.clone()]);
+  stream.pose(middle.toArray(), turn.toArray(), ipd, at);
 }
 
 function draw(now) {
@@ -117,7 +125,15 @@ function draw(now) {
 function resize() {
   if (renderer.xr.isPresenting) return;
   renderer.setSize(innerWidth, innerHeight, false);
-  flat.frame(people.map((one) => one.seat.position), innerWidth / innerHeight);
+  frame();
+}
+
+/** Flat, people are shown beside the panel, or above it on a narrow screen. */
+function frame() {
+  if (renderer.xr.isPresenting) return;
+  const { width, right, top } = element("panel").getBoundingClientRect();
+  const taken = width < NARROW * innerWidth ? { left: right } : { below: innerHeight - top };
+  flat.frame(people.map((one) => one.seat.position), { width: innerWidth, height: innerHeight, ...taken });
 }
 
 // going in and out
@@ -188,7 +204,7 @@ function say() {
 
 async function offer() {
   const hint = (words) => { element("hint").textContent = words; element("hint").hidden = false; };
-  const moves = "Here you see the room flat; move the mouse, or use the arrow keys, to move your head.";
+  const moves = "Here you see the room flat; move the mouse or a finger, or use the arrow keys, to move your head.";
   if (!navigator.xr) {
     const why = isSecureContext ? "This browser has no WebXR" : "WebXR needs a page that comes by https";
     hint(`${why}. ${moves} For stereo, open the link in your headset's own browser.`);
@@ -225,6 +241,7 @@ element("ar").addEventListener("click", () => enter("immersive-ar"));
 element("sound").addEventListener("click", hear);
 element("mute").addEventListener("click", () => voices.setMuted(voices.speaking === "on"));
 addEventListener("resize", resize);
+new ResizeObserver(frame).observe(element("panel"));
 navigator.xr?.addEventListener?.("devicechange", offer);
 resize();
 offer();

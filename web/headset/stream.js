@@ -1,9 +1,10 @@
 // The headset stream (docs/headset.md): frames in, frames out, a connection that comes back by itself.
 
 export const VERSION = 1;
-const HELLO = 1, WELCOME = 2, ROOM = 3, ERROR = 4, PICTURE = 5, POSE = 7, SEATS = 8;
+const HELLO = 1, WELCOME = 2, ROOM = 3, ERROR = 4, PICTURE = 5, POSE = 7, SEATS = 8, RELIEF = 9;
 const HEAD = 5; // bytes of a frame's length and type
 const PICTURE_HEAD = 44; // bytes before the JPEG
+const STEP_M = 0.002, ZERO_STEP = 128; // of a relief
 const PAUSES_MS = [200, 400, 800, 1600, 3000];
 const FINAL = new Set([4401, 4406, 4409]); // trying again would change nothing
 const MOST_WAITING_BYTES = 4096; // of poses that the network has not taken: newer ones are not added
@@ -37,8 +38,16 @@ export function readPicture(body) {
   };
 }
 
+/** How near a picture is, metres from its plane, by rows from above: side * side numbers. Null if it is none. */
+export function readRelief(body) {
+  const side = body[1];
+  if (body.length !== 2 + side * side || side < 2) return null;
+  return { place: body[0], side, near: Float32Array.from(body.subarray(2), (step) => (step - ZERO_STEP) * STEP_M) };
+}
+
 /**
- * Events: "welcome" (detail: its fields), "room" (detail: the participants), "picture" (detail: readPicture), "state"
+ * Events: "welcome" (detail: its fields), "room" (detail: the participants), "picture" (detail: readPicture
+ * and, if there is one, its `relief`), "state"
  * (detail: {text, live}).
  */
 export class Stream extends EventTarget {
@@ -60,13 +69,13 @@ export class Stream extends EventTarget {
     this.#socket?.close();
   }
 
-  /** Where the head is: position and quaternion as arrays, metres, and the eyes' distance. */
+  /** Where the head is: position and quaternion as arrays, metres, and the eyes' distance; `atUs` comes back. */
   pose(position, quaternion, ipd, atUs) {
     if (this.#socket?.readyState !== WebSocket.OPEN || this.#socket.bufferedAmount > MOST_WAITING_BYTES) return;
     const view = new DataView(new ArrayBuffer(HEAD + 40));
     view.setUint32(0, 41);
     view.setUint8(4, POSE);
-    view.setBigUint64(HEAD, BigInt(Math.round(atUs)));
+    view.setBigUint64(HEAD, BigInt(atUs));
     [...position, ...quaternion, ipd].forEach((value, n) => view.setFloat32(HEAD + 8 + 4 * n, value));
     this.#socket.send(view.buffer);
   }
@@ -103,15 +112,27 @@ export class Stream extends EventTarget {
 
   #read(data) {
     const view = new DataView(data.buffer);
+    let picture = null; // what comes after it in the same message may be its relief
     for (let at = 0; at + HEAD <= data.length; ) {
       const end = at + 4 + view.getUint32(at);
-      this.#frame(data[at + 4], data.subarray(at + HEAD, end));
+      const kind = data[at + 4], body = data.subarray(at + HEAD, end);
+      if (kind === PICTURE) {
+        this.#picture(picture);
+        picture = readPicture(body);
+      } else if (kind === RELIEF) {
+        const relief = readRelief(body);
+        if (relief !== null && relief.place === picture?.place) picture.relief = relief;
+      } else this.#frame(kind, body);
       at = end;
     }
+    this.#picture(picture);
+  }
+
+  #picture(picture) {
+    if (picture !== null) this.dispatchEvent(new CustomEvent("picture", { detail: picture }));
   }
 
   #frame(kind, body) {
-    if (kind === PICTURE) this.dispatchEvent(new CustomEvent("picture", { detail: readPicture(body) }));
     if (kind === ROOM) this.dispatchEvent(new CustomEvent("room", { detail: JSON.parse(text.decode(body)).participants }));
     if (kind === WELCOME) {
       this.#attempt = 0;

@@ -5,6 +5,7 @@ import { Pickers } from "./pickers.js";
 import { ACTIONS, cameraNotice, joinLabel, presence } from "./words.js";
 
 const LOOK_MS = 3000;
+const SAMPLE = "A sample, free for all";
 
 /** The lobby. */
 export class Lobby {
@@ -65,9 +66,8 @@ export class Lobby {
   }
 
   #showAvatar() {
-    const { avatarName } = this.call;
-    if (!avatarName) return;
-    write(find("#avatar-name"), avatarName.replace(/\.avatar$/, ""));
+    const { avatarName = "" } = this.call;
+    write(find("#avatar-name"), avatarName.replace(/\.avatar$/, "") || SAMPLE);
     find("#avatar-name").classList.remove("bad");
   }
 

@@ -69,7 +69,8 @@ class HeadsetDrawing(Drawing):
         looking = asyncio.ensure_future(self._look())
         exit_stack.callback(looking.cancel)
         stereo.start()
-        self._say(f"headset: scan this, or open {self.sink.link}\n{terminal(self.sink.link)}")
+        link = self.sink.link
+        self._say(f"headset: scan this with it, or open in its browser, on the same network: {link}\n{terminal(link)}")
         self._say(
             "headset: its browser asks once whether to trust this machine's own certificate; SHA-256 "
             f"{self.sink.fingerprint}"

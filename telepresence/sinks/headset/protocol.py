@@ -30,8 +30,10 @@ PICTURE: Final = 5  # server to client
 MOTION: Final = 6  # server to client
 POSE: Final = 7  # client to server
 SEATS: Final = 8  # client to server, JSON
+RELIEF: Final = 9  # server to client
 
 MAX_CLIENT_BYTES: Final = 16 * 1024  # of a client's message
+MAX_FRAMES: Final = 16  # of a client's message
 MAX_SEATS: Final = 16
 MAX_AWAY_M: Final = 100.0  # of anything from the room's origin: further is no place in a room
 MAX_PLACE: Final = 255
@@ -115,6 +117,11 @@ def picture(
     return frame(PICTURE, _PICTURE.pack(place, flags, side, *times, *drawn, *beyond) + jpeg)
 
 
+def relief(place: int, side: int, depth: bytes) -> bytes:
+    """How near the picture before it is; see docs/headset.md."""
+    return frame(RELIEF, bytes((place, side)) + depth)
+
+
 def motion(
     place: int, face: bool, capture_us: int | None, sent_us: int,
     quaternion: Floats, position: Floats, weights: Floats, keypoints: Floats,
@@ -129,13 +136,16 @@ def parse(data: bytes) -> list[FromClient]:
     """A client's message: the frames in it; kinds that are unknown are left out.
 
     Raises:
-        ProtocolError: too long, cut off, or with values that nobody's head and no seat has.
+        ProtocolError: too long, of too many frames, cut off, or with values that nobody's head and no seat has.
     """
     if len(data) > MAX_CLIENT_BYTES:
         raise ProtocolError(f"a message of a client has at most {MAX_CLIENT_BYTES} bytes")
     found: list[FromClient] = []
-    at = 0
+    at = frames = 0
     while at < len(data):
+        frames += 1
+        if frames > MAX_FRAMES:
+            raise ProtocolError(f"a message of a client has at most {MAX_FRAMES} frames")
         if len(data) - at < _HEAD.size:
             raise ProtocolError("a frame is cut off")
         length, kind = _HEAD.unpack_from(data, at)

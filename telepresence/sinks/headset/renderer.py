@@ -2,7 +2,7 @@
 in one engine call where the engine gains by that.
 
 A new head pose is a reason to draw as a new motion is, but no more often than PARALLAX_US: between two pictures the
-headset itself moves the plane that they are shown on.
+headset itself shows a moved head what it sees, by the relief that each picture has.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from telepresence.errors import EngineError
 from telepresence.face.stereo import Stereo, Viewer, eye_keypoints, head_centre, unit_m, viewer
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.renderer import Renderer
-from telepresence.rtc.stage import Due, Picture, to_i420
+from telepresence.rtc.stage import Due, Picture, Stage, to_i420
 from telepresence.sinks.headset.packing import Rgba, pack
+from telepresence.sinks.headset.relief import relief
 
 if TYPE_CHECKING:
     from telepresence.runtime.engine import Engine, Prepared
@@ -48,6 +49,10 @@ class StereoPicture:
     pose_us: int
     """The client's own time of the head pose that it was drawn for; 0 for none."""
     stereo: Stereo
+    relief: bytes
+    """See `relief`."""
+    eyes: int
+    """Whose: as `StereoRenderer.eyes` when it was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,10 @@ class _Seen:
 
     due: Due
     stereo: Stereo
+    metres: float
+    """In a square half-width."""
     pose_us: int
+    eyes: int
 
 
 class StereoRenderer(Renderer):
@@ -91,20 +99,22 @@ class StereoRenderer(Renderer):
         self._wanted = wanted
         self._viewers: dict[str, tuple[Viewer, int]] = {}
         self._shown: dict[str, tuple[Viewer, int]] = {}
+        self._asked_us: dict[str, int] = {}
+        self.eyes = 0
+        """How often the viewer has become another one: what was drawn before is for other eyes."""
 
     def watch(self, viewers: Mapping[str, Viewer], pose_us: int) -> None:
         """The viewer's head has moved; by participant, where it is in that avatar's frame."""
-        now = now_us()
         with self._changed:
             self._viewers = {participant: (seen, pose_us) for participant, seen in viewers.items()}
-            for participant, (seen, _) in self._viewers.items():
-                stage = self._stages.get(participant)
-                shown, drawn_us = self._shown.get(participant, (None, 0))
-                if stage is None or stage.points is None or now - drawn_us < PARALLAX_US:
-                    continue
-                if shown is None or _moved(shown, seen):
-                    stage.redraw = True
-                    self._changed.notify()
+            if any(self._stale(participant) for participant in self._viewers):
+                self._changed.notify()
+
+    def forget(self) -> None:
+        """The viewer is another one, whose head is not known yet: everybody is seen from straight in front."""
+        with self._changed:
+            self._viewers = {}
+            self.eyes += 1
 
     def draw_again(self) -> None:
         """Somebody new looks: also those who keep still."""
@@ -133,39 +143,81 @@ class StereoRenderer(Renderer):
         super().remove(participant)
         with self._changed:
             self._shown.pop(participant, None)
+            self._asked_us.pop(participant, None)
+
+    def _turn(self) -> tuple[list[tuple[str, Stage]], float]:
+        sooner_us = self._ask(now_us())
+        turn, sleep_us = super()._turn()
+        return turn, min(sleep_us, sooner_us)
+
+    def _ask(self, now: int) -> float:
+        """Have drawn anew whose picture is for a head that has moved since; for how long nobody else's is due.
+
+        No pose is left out, be it the last for a long time: it waits here until its picture may be drawn.
+        """
+        sleep_us = float("inf")
+        for participant in self._viewers if self._wanted() else ():
+            if not self._stale(participant) or self._stages[participant].redraw:
+                continue
+            begun_us = max(self._shown[participant][1], self._asked_us.get(participant, 0))
+            if now - begun_us < PARALLAX_US:
+                sleep_us = min(sleep_us, begun_us + PARALLAX_US - now)
+            else:
+                self._stages[participant].redraw = True
+                self._asked_us[participant] = now
+        return sleep_us
+
+    def _stale(self, participant: str) -> bool:
+        """Whether what was drawn last is for a head somewhere else; what was never drawn waits for motion."""
+        stage, shown = self._stages.get(participant), self._shown.get(participant)
+        drawn = stage is not None and stage.puppet is not None and stage.points is not None
+        return drawn and shown is not None and _moved(shown[0], self._viewers[participant][0])
 
     def _draw_group(self, engine: Engine, group: list[Due]) -> None:
-        some = [seen for one in group if (seen := self._seen(one)) is not None] if self._wanted() else []
-        together = self._together(engine, some) if engine.batches and some else None
-        for number, seen in enumerate(some):
-            try:
-                left, right = together[number] if together else pair(engine, seen.due.prepared, seen.stereo)
-            except EngineError as error:
-                logger.warning("a picture of %s could not be drawn: %s", seen.due.participant, error)
+        if not self._wanted():
+            return
+        drawn = self._together(engine, group) if engine.batches else None
+        if drawn is not None:
+            for seen, eyes in drawn:
+                self._hand_on(seen, *eyes)
+            return
+        for one in group:
+            seen_now = self._seen(one)  # of all head poses the one that is newest now
+            if seen_now is None:
                 continue
-            self._hand_on(seen, left, right)
+            try:
+                eyes = pair(engine, one.prepared, seen_now.stereo)
+            except EngineError as error:
+                logger.warning("a picture of %s could not be drawn: %s", one.participant, error)
+                continue
+            self._hand_on(seen_now, *eyes)
 
-    def _together(self, engine: Engine, some: list[_Seen]) -> list[tuple[Rgba, Rgba]] | None:
+    def _together(self, engine: Engine, group: list[Due]) -> list[tuple[_Seen, tuple[Rgba, Rgba]]] | None:
         """Everybody's eyes in one call; None if that fails: one spoils no other's."""
+        some = [seen for one in group if (seen := self._seen(one)) is not None]
         try:
-            return pairs(engine, [(seen.due.prepared, seen.stereo) for seen in some])
+            drawn = pairs(engine, [(seen.due.prepared, seen.stereo) for seen in some]) if some else []
         except EngineError as error:
             logger.warning("%d participants could not be drawn in one call: %s", len(some), error)
             return None
+        return list(zip(some, drawn, strict=True))
 
     def _seen(self, one: Due) -> _Seen | None:
         stage = self._stages.get(one.participant)
         if stage is None or stage.puppet is None:
             return None
-        seen_by, pose_us = self._viewers.get(one.participant, (FROM_AFAR, 0))
+        with self._changed:
+            seen_by, pose_us = self._viewers.get(one.participant, (FROM_AFAR, 0))
+            eyes = self.eyes
         self._shown[one.participant] = seen_by, one.started_us
-        stereo = eye_keypoints(one.keypoints, seen_by, unit_m(stage.puppet.rest.scale))
-        return _Seen(one, stereo, pose_us)
+        metres = unit_m(stage.puppet.rest.scale)
+        return _Seen(one, eye_keypoints(one.keypoints, seen_by, metres), metres, pose_us, eyes)
 
     def _hand_on(self, seen: _Seen, left: Rgba, right: Rgba) -> None:
         one = seen.due
-        jpeg, i420, done = pack(left, right), to_i420(left), now_us()
-        self._on_stereo(StereoPicture(one.participant, jpeg, one.size, one.capture_us, done, seen.pose_us, seen.stereo))
+        jpeg, depth, i420, done = pack(left, right), relief(seen.stereo, seen.metres), to_i420(left), now_us()
+        times = one.capture_us, done, seen.pose_us
+        self._on_stereo(StereoPicture(one.participant, jpeg, one.size, *times, seen.stereo, depth, seen.eyes))
         self._publish(Picture(one.participant, i420, None, one.capture_us, done, done - one.started_us))
 
 

@@ -60,8 +60,8 @@ class Events:
     on_pose: Callable[[HeadPose], Any]
     """The viewer's head: of the client in `pictures` mode that came last."""
     on_seats: Callable[[Seats], Any]
-    on_clients: Callable[[], Any]
-    """Somebody came or went."""
+    on_clients: Callable[[bool], Any]
+    """Somebody came or went; whether pictures are for other eyes now, of which nothing is known yet."""
 
 
 class HeadsetServer:
@@ -170,7 +170,7 @@ class HeadsetServer:
         try:
             if data is None:
                 raise ProtocolError("a text message")
-            for message in protocol.parse(data):
+            for message in _newest(protocol.parse(data)):
                 self._hand_on(client, message)
         except ProtocolError as error:
             self.refused += 1
@@ -199,7 +199,7 @@ class HeadsetServer:
             text = f"this is version {protocol.VERSION} of the stream, and the client speaks {hello.version}"
             older = "the client" if hello.version < protocol.VERSION else "telepresence"
             client.refuse("version", f"{text}; update {older}", OTHER_VERSION)
-        elif not hmac.compare_digest(hello.token.encode(), self.token.encode()):
+        elif not hmac.compare_digest(hello.token.encode(errors="replace"), self.token.encode()):
             client.refuse("token", "the token is wrong, or of a run that has ended; use the link anew", BAD_TOKEN)
         else:
             while len(self._clients) >= MAX_CLIENTS:
@@ -215,9 +215,16 @@ class HeadsetServer:
         """Pictures are for the eyes of the newest client that wants some."""
         before = self._steering
         self._steering = next((client for client in reversed(self._clients) if client.mode == "pictures"), None)
-        if self._steering is not before:
+        others = self._steering is not before
+        self._events.on_clients(others)
+        if others:
             self._events.on_seats(self._steering.seats if self._steering else Seats())
-        self._events.on_clients()
+
+
+def _newest(messages: list[protocol.FromClient]) -> list[protocol.FromClient]:
+    """Of several head poses that came together the last, and so of seats; in their order."""
+    last = {type(message): message for message in messages}
+    return [message for message in messages if isinstance(message, Hello) or last[type(message)] is message]
 
 
 class _Client(Line[bytes]):

@@ -16,7 +16,7 @@ from telepresence.face.motion import keypoints
 from telepresence.rtc.mailbox import LoopMailbox
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.stage import Picture
-from telepresence.sinks.headset import protocol
+from telepresence.sinks.headset import protocol, relief
 from telepresence.sinks.headset.certificate import certificate, data_folder, fingerprint, own_addresses
 from telepresence.sinks.headset.gaze import Gaze
 from telepresence.sinks.headset.protocol import HeadPose, Seat, Seats
@@ -163,8 +163,12 @@ class HeadsetSink:
         if self._pose is not None:
             self._on_pose(self._pose)
 
-    def _on_clients(self) -> None:
+    def _on_clients(self, others: bool) -> None:
+        if others:
+            self._pose = None
         if self._renderer:
+            if others:
+                self._renderer.forget()
             self._gaze.forget()
             self._renderer.look(None)
             self._renderer.draw_again()
@@ -178,10 +182,13 @@ class HeadsetSink:
         box.put(picture)
 
     def _send(self, picture: StereoPicture) -> None:
+        if self._renderer is None or picture.eyes != self._renderer.eyes:
+            return
         place = self._place(picture.participant)
         if place is None:
             self._boxes.pop(picture.participant, None)
             return
         stereo, times = picture.stereo, (picture.capture_us, picture.rendered_us, picture.pose_us)
         data = protocol.picture(place, picture.side, *times, stereo.drawn, stereo.beyond, picture.jpeg)
+        data += protocol.relief(place, relief.SIDE, picture.relief)
         self._server.send("pictures", place, data)

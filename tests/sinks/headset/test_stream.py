@@ -8,6 +8,7 @@ import re
 import ssl
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import numpy as np
 import pytest
 import websockets
 
-from telepresence.sinks.headset import protocol
+from telepresence.sinks.headset import protocol, renderer
 from telepresence.sinks.headset.certificate import certificate, fingerprint
 from telepresence.sinks.headset.protocol import frame
 from telepresence.sinks.headset.rehearsal import show
 from telepresence.sinks.headset.server import HeadsetServer
 from telepresence.sinks.headset.sink import HeadsetSink
+from tests.rtc.pair import until as settled
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "headset.md"
 MOST_LINES = 60
@@ -106,6 +108,79 @@ def test_a_still_avatar_is_drawn_anew_when_the_head_moves() -> None:
     asyncio.run(run())
 
 
+def test_the_last_pose_of_a_head_that_stops_is_drawn_however_soon_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renderer, "PARALLAX_US", 300_000)
+
+    async def run() -> None:
+        async with show(moving=False) as sink, connect(sink) as socket:
+            await socket.send(hello(sink))
+            await until(socket, protocol.PICTURE)
+            for at, x in ((1, 0.2), (2, -0.2)):  # the second comes while nothing may be drawn yet
+                await socket.send(head(x, at=at))
+                async with asyncio.timeout(SOON_S):
+                    while (body := await until(socket, protocol.PICTURE))[20:28] != at.to_bytes(8):
+                        pass
+            assert struct.unpack_from(">f", body, 28)[0] < -0.1
+
+    asyncio.run(run())
+
+
+def test_a_picture_comes_with_its_relief() -> None:
+    async def run() -> None:
+        async with show() as sink, connect(sink) as socket:
+            await socket.send(hello(sink))
+            async with asyncio.timeout(SOON_S):
+                while (message := await socket.recv())[4] != protocol.PICTURE:
+                    pass
+            end = 4 + int.from_bytes(message[:4])
+            body = message[end + 5 :]
+            assert message[end + 4] == protocol.RELIEF
+            assert int.from_bytes(message[end : end + 4]) == len(body) + 1
+            place, side, *steps = body
+            assert (place, len(steps)) == (0, side * side)
+            depth = np.array(steps).reshape(side, side)
+            assert depth.max() > 128 + 30  # a nose is more than 6 cm nearer than the ears
+            assert abs(int(depth[0, 0]) - 128) <= 1
+
+    asyncio.run(run())
+
+
+def test_a_flood_of_poses_in_one_message_costs_no_more_than_the_last_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with show() as sink, connect(sink) as socket:
+            seen: list[int] = []
+            events = replace(sink._server._events, on_pose=lambda pose: seen.append(pose.at_us))
+            monkeypatch.setattr(sink._server, "_events", events)
+            await socket.send(hello(sink))
+            await until(socket, protocol.WELCOME)
+            for first in (0, 16):
+                await socket.send(b"".join(head(0.1, at=at) for at in range(first, first + protocol.MAX_FRAMES)))
+            await socket.send(head(0.1) * (protocol.MAX_FRAMES + 1))
+            await settled(lambda: sink._server.refused == 1)
+            assert seen == [15, 31]
+
+    asyncio.run(run())
+
+
+def test_whoever_comes_next_does_not_see_with_the_eyes_of_who_left() -> None:
+    async def run() -> None:
+        async with show(moving=False) as sink:
+            async with connect(sink) as socket:
+                await socket.send(hello(sink))
+                await socket.send(head(0.3, at=5))
+                async with asyncio.timeout(SOON_S):
+                    while (await until(socket, protocol.PICTURE))[20:28] != (5).to_bytes(8):
+                        pass
+            await settled(lambda: not sink._server.wants("pictures"))
+            async with connect(sink) as socket:
+                await socket.send(hello(sink))
+                body = await until(socket, protocol.PICTURE)
+                assert body[20:28] == bytes(8)
+                assert struct.unpack_from(">f", body, 28)[0] == pytest.approx(0, abs=1e-6)
+
+    asyncio.run(run())
+
+
 def test_a_motion_client_gets_weights_and_keypoints_and_nothing_is_drawn() -> None:
     async def run() -> None:
         async with show() as sink, connect(sink) as socket:
@@ -133,6 +208,7 @@ def test_a_motion_client_gets_weights_and_keypoints_and_nothing_is_drawn() -> No
         (2, None, 4406, "update telepresence"),
         (0, None, 4406, "update the client"),
         (1, "wrong", 4401, "token is wrong"),
+        (1, "\ud800", 4401, "token is wrong"),  # half a character, which JSON can say and no encoding can write
     ],
 )
 def test_a_refused_client_is_told_why(version: int, token: str | None, code: int, words: str) -> None:
