@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from telepresence.errors import InputError
 
 PATHS: Final = ("avatar", "ordinary_direct", "ordinary_relayed")
 GROUPS: Final = ("link", "squeezed")
-LEAST_PCT: Final = 3.0  # of a figure without any noise known: less is not told apart
+LEAST_PCT: Final = 3.0  # of a figure, whatever its noise: less is not told apart
 MOST_LOAD: Final = 0.5  # by which the machine's load may differ
 MORE_IS_BETTER: Final = ("fps",)
 
@@ -40,10 +40,11 @@ def compared(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[s
     """A row for each figure that both have: both values, the difference, its noise, and what to think of it."""
     rows = []
     for name, a, b in _paths(first, second):
+        path = name.partition(",")[0]
         for figure in FIGURES:
             if a.get(figure) is None or b.get(figure) is None:
                 continue
-            noise = _noise(a, b, figure)
+            noise = _noise(a, b, figure) or _borrowed((first.get(path), second.get(path)), (a, b), figure)
             gap = b[figure] - a[figure]
             better = (gap > 0) == (figure in MORE_IS_BETTER)
             verdict = "same" if abs(gap) <= noise else "better" if better else "worse"
@@ -97,10 +98,28 @@ def _paths(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tupl
                 yield f"{name}, {group}", one[name], other[name]
 
 
-def _noise(a: Mapping[str, Any], b: Mapping[str, Any], figure: str) -> float:
-    """Of the difference; of a path that was measured once only, LEAST_PCT of the figure, or the other run's."""
+def _noise(a: Mapping[str, Any], b: Mapping[str, Any], figure: str) -> float | None:
+    """Of the difference; where one run knows none, the other's counts for both. None: neither does."""
     known = [one for run in (a, b) if (one := (run.get("noise") or {}).get(figure)) is not None]
-    least = float(LEAST_PCT / 100 * max(abs(a[figure]), abs(b[figure])))
-    if len(known) == 1:
-        known *= 2
-    return max(least, math.hypot(*known)) if known else least
+    if not known:
+        return None
+    return max(_least((a, b), figure), math.hypot(*(known * 2 if len(known) == 1 else known)))
+
+
+def _borrowed(plain: Sequence[Mapping[str, Any] | None], both: Sequence[Mapping[str, Any]], figure: str) -> float:
+    """Of a path that was measured in one stretch only: as many per cent as of the same path at its natural bitrate.
+
+    How stretches differ cannot be seen in one: where Chromium's clock for pictures stands to the camera's, above all,
+    is drawn anew for each, so that one stretch agrees with itself and not with the next.
+    """
+    shares = [
+        run["noise"][figure] / run[figure]
+        for run in plain
+        if run and run.get(figure) and (run.get("noise") or {}).get(figure) is not None
+    ]
+    share = math.sqrt(sum(one * one for one in shares) / len(shares)) if shares else 0.0
+    return max(_least(both, figure), math.hypot(*(share * run[figure] for run in both)))
+
+
+def _least(both: Sequence[Mapping[str, Any]], figure: str) -> float:
+    return float(LEAST_PCT / 100 * max(abs(run[figure]) for run in both))

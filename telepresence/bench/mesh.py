@@ -3,7 +3,7 @@
     python -m telepresence.bench.mesh --participants 3 --sink browser
     python -m telepresence.bench.mesh --participants 12
 
-Each is a process of its own, `telepresence join --camera sample`. With `--sink browser` each has a page: the WebSocket
+Each is a process of its own, `telepresence join`, whose camera is recorded motion, or the clip of `--camera`. With `--sink browser` each has a page: the WebSocket
 /api/room, on which it says who is shown large, and a peer connection that takes every picture as a browser would, in
 one process for all. Without, nobody draws (`--sink null`): a mesh of motion.
 """
@@ -104,7 +104,7 @@ async def _hub() -> AsyncIterator[str]:
 
 
 async def _join(url: str, name: str, options: argparse.Namespace, cache: str) -> Member:
-    shown = ["--camera", "sample", "--avatar", str(SAMPLE_AVATAR)]
+    shown = ["--camera", options.camera, "--avatar", str(SAMPLE_AVATAR)]
     arguments = ["--name", name, *shown, "--sink", options.sink, "--json-ready"]
     arguments += ["--engine", options.engine, "--size", str(options.size)]
     own = {"TELEPRESENCE_URL": url}
@@ -229,6 +229,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--participants", type=int, default=3)
     parser.add_argument("--sink", choices=("browser", "null"), default="null")
+    parser.add_argument(
+        "--camera", default="sample", metavar="SOURCE", help="of `join`: a clip costs its decoding and its landmarks too"
+    )
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--settle", type=float, default=8.0, help="before measuring")
     parser.add_argument("--engine", default="live")

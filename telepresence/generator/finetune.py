@@ -4,13 +4,16 @@ The second stage of Zakharov et al. 2019 (section 3.4), with one difference: wha
 (features of every reference, the modulation vector, and the references' own pictures and mattes), so one compiled
 engine serves everybody. Pictures and mattes stay what they are in the avatar, for every size and engine. A part of
 the video is held out; what draws that part best is kept, and if that is the first, nothing is.
+
+Half of the time a moment is drawn from other references than a call would choose for it: so each reference learns from
+more moments than are its own, and what only one of them taught does not stay.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -27,30 +30,21 @@ from telepresence.errors import InputError
 from telepresence.face.matte import Matter
 from telepresence.face.motion import to_square
 from telepresence.generator import losses
-from telepresence.generator.batches import weights
-from telepresence.generator.live import (
-    REFERENCES,
-    USED,
-    Drawn,
-    LiveEncode,
-    Network,
-    Scales,
-    compose,
-    drawn_from,
-    refine,
-)
+from telepresence.generator.live import REFERENCES, LiveEncode, Network, Scales, compose, refine
+from telepresence.generator.moments import SIDE, Floats, Moment, Picture, Places, planes, small
 from telepresence.generator.network import DETAILS, FEATURES, MODULATION
-from telepresence.generator.placing import Choice, Placing
+from telepresence.generator.placing import Choice
 from telepresence.generator.weights import weights_of_engine
 from telepresence.runtime.info import find_engine
 
-SIDE: Final = 256
 TUNED: Final = 10  # references whose features are tuned and stored: more would not fit an avatar's file
 MAX_PICTURES: Final = 360  # of the video, evenly; 30 s at 12 a second
 HELD_OUT: Final = 0.15  # the video's last part
 MIN_PICTURES: Final = 40
 HEADER_BYTES: Final = 512  # names and shapes, more than there are
 BATCH: Final = 4
+OTHERS: Final = 0.5  # of the moments of a step: drawn from other references than a call would choose
+STEADY: Final = 0.95  # what is looked at and kept is a running mean: single steps go to and fro by some per cent
 CHECK_S: Final = 15.0  # seconds between two looks at the held-out part
 CHECK_STEPS: Final = 20  # and steps: on a busy machine three looks after few steps would say nothing
 CHECKED: Final = 16  # pictures that are looked at
@@ -60,27 +54,14 @@ PATIENCE: Final = 3  # looks without a better one before it stops
 WORTH: Final = 0.995  # of the first loss: what is hardly better is not worth some megabytes of the avatar's file
 RATES: Final = {"features": 4e-3, "details": 4e-3, "modulation": 1e-3, "colours": 3e-3, "mattes": 3e-3}
 KEPT_APART: Final = ("colours", "mattes")  # in the avatar's references, not among its personal tensors
+ALIKE: Final = 1.0  # what the face's likeness counts, every place in it alike: its rim too, where most errors are
+FACE: Final = 40  # of 255: from that weight on a pixel is of the face
+EDGE: Final = losses.WINDOW // 2  # pixels that a window of SSIM leaves out at each edge
 CHANGE: Final = 0.02  # what a reference's change of colour counts, 0..1: where nothing is gained it stays as it was
 MOST: Final = 0.06  # that it may change: what a few moments alone teach becomes specks in all others
 GROWTH: Final = 1.25  # tuned pictures are at most that much larger as files
 
-Picture = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """One picture of the video, made ready."""
-
-    picture: Tensor
-    """[3, S, S] uint8."""
-    matte: Tensor
-    """[1, S, S] uint8."""
-    weight: Tensor
-    """[1, S, S] uint8."""
-    drawn: Drawn
-    choice: Choice
 
 
 def fine_tune(
@@ -176,7 +157,7 @@ class _Tuner:
         landmarks: Sequence[Floats],
         from_reference_s: NDArray[np.float32],
     ) -> None:
-        self.network, self.placing = network, Placing()
+        self.network = network
         for part in (network.trunk, network.finish):  # and nothing else: where to look stays in float32
             part.forward = torch.autocast("cpu", torch.bfloat16)(part.forward)  # type: ignore[method-assign]
         self.scales = Scales(SIDE)
@@ -186,9 +167,10 @@ class _Tuner:
         checked = [int(numbers[cut + i]) for i in held_out(from_reference_s.min(1)[numbers[cut:]])]
         with Matter() as matter:
             self.learned_from, self.held_out = (
-                [self._frame(pictures[i], landmarks[i], matter) for i in part] for part in (numbers[:cut], checked)
+                [self.places.moment(pictures[i], landmarks[i], matter) for i in part]
+                for part in (numbers[:cut], checked)
             )
-        self.plate = _planes(_resized(avatar.background))[None].float() / 255
+        self.plate = planes(small(avatar.background))[None].float() / 255
         self.random = np.random.default_rng(0)
 
     @torch.no_grad()
@@ -197,14 +179,15 @@ class _Tuner:
         columns: list[tuple[Tensor, ...]] = []
         pictures, mattes = [], []
         for reference in avatar.references[:REFERENCES]:
-            picture = torch.from_numpy(_resized(reference.picture))[None]
-            matte = torch.from_numpy(_resized(reference.matte))[None, ..., None]
+            picture = torch.from_numpy(small(reference.picture))[None]
+            matte = torch.from_numpy(small(reference.matte))[None, ..., None]
             pictures.append(picture)
             mattes.append(matte)
             points = torch.from_numpy(to_square(reference.landmarks, reference.side, reference.side))[None]
             columns.append(encode(picture, matte, points))
         parts = [torch.cat(part) for part in zip(*columns, strict=True)]
-        _, self.vertices, self.expression, self.signatures, self.tones, features, details, modulation = parts
+        _, *places, features, details, modulation = parts
+        self.places, self.count = Places(*places), len(columns)
         self.first = {
             "features": features,
             "details": details,
@@ -217,49 +200,30 @@ class _Tuner:
             name: [part.clone().requires_grad_() for part in torch.split(value, 1)]
             for name, value in self.first.items()
         }
-        self.best = self.first
-
-    @torch.no_grad()
-    def _frame(self, picture: Picture, landmarks: Floats, matter: Matter) -> _Frame:
-        side = picture.shape[0]
-        points = to_square(landmarks, side, side)
-        small = _resized(picture)
-        keypoints = torch.from_numpy(points)
-        now = self.placing.signature(keypoints)
-        choice = self.placing.choose(now, self.signatures, USED)
-        moved, face = self.placing.vertices(keypoints)
-        picked = choice.indices
-        raster = self.placing.draw(moved, self.vertices[0], self.vertices[picked], face - self.expression[picked])
-        fill = self.placing.fill(raster, choice, keypoints, now, self.signatures[picked], self.tones[picked])
-        drawn = drawn_from(raster, choice, now, self.signatures[picked], fill)
-        return _Frame(
-            _planes(small),
-            torch.from_numpy(_resized(matter(picture)))[None],
-            torch.from_numpy(weights(points, SIDE))[None],
-            drawn,
-            choice,
-        )
+        self.best = self.mean = self.first
 
     def run(self, seconds: float, say: Progress) -> bool:
         """Optimise; whether it helped."""
         begin = time.monotonic()
         optimiser = torch.optim.Adam([{"params": self._learned(n), "lr": rate} for n, rate in RATES.items()])
         start = best = self._check()
-        worse, checked, steps = 0, begin, 0
+        worse, checked, steps, taken = 0, begin, 0, 0
         while worse < PATIENCE and (now := time.monotonic()) - begin < seconds:
             self._step(optimiser)
             steps += 1
+            taken += 1
+            self._average(min(STEADY, taken / (taken + 9)))  # the first steps, far off, are soon forgotten
             if now - checked > CHECK_S and steps >= CHECK_STEPS:
                 checked, steps, loss = now, 0, self._check()
                 worse = worse + 1 if loss >= best else 0
                 if loss < best:
                     best = loss
-                    self.best = self._now()
+                    self.best = self.mean
                 say(min(1.0, (now - begin) / seconds), f"held-out part: {100 * (1 - best / start):.1f} % better")
         loss = self._check()
         if loss < best:
             best = loss
-            self.best = self._now()
+            self.best = self.mean
         say(1.0, f"held-out part: {100 * (1 - best / start):.1f} % better in {time.monotonic() - begin:.0f} s")
         return best < WORTH * start
 
@@ -267,19 +231,23 @@ class _Tuner:
         """Of features and details what is stored; all of the others."""
         return self.tensors[name][:TUNED] if name in ("features", "details") else self.tensors[name]
 
-    def _now(self) -> dict[str, Tensor]:
-        return {name: torch.cat(parts).detach() for name, parts in self.tensors.items()}
+    @torch.no_grad()
+    def _average(self, kept: float) -> None:
+        """Take a step into the mean, of which `kept` stays."""
+        now = {name: torch.cat(parts) for name, parts in self.tensors.items()}
+        self.mean = {name: torch.lerp(now[name], mean, kept) for name, mean in self.mean.items()}
 
     def _of(self, name: str, picked: Tensor) -> Tensor:
-        """[B, U, ...] of the references [B, U] that are used."""
+        """[B, U, ...] of the references [B, U] that are used; of the mean where nothing is learned."""
+        if not torch.is_grad_enabled():
+            return self.mean[name][picked]
         parts = torch.cat([self.tensors[name][i] for i in picked.flatten().tolist()])
         return parts.reshape(*picked.shape, *parts.shape[1:])
 
     def packed(self) -> bytes:
         """The best personal tensors, as an avatar keeps them."""
-        count = len(self.signatures)
         out = {name: self.best[name][:TUNED] for name in ("features", "details")}
-        out["modulation"] = self.best["modulation"].expand(count, -1)
+        out["modulation"] = self.best["modulation"].expand(self.count, -1)
         return pack_personal({name: value.numpy().astype(np.float32) for name, value in out.items()})
 
     def references(self, avatar: Avatar) -> tuple[Reference, ...]:
@@ -292,11 +260,15 @@ class _Tuner:
         return (*tuned, *avatar.references[len(tuned) :])
 
     def _step(self, optimiser: torch.optim.Optimizer) -> None:
-        frames = [self.learned_from[i] for i in self.random.integers(len(self.learned_from), size=BATCH)]
+        moments = [self.learned_from[i] for i in self.random.integers(len(self.learned_from), size=BATCH)]
+        choices = [
+            self.places.other(moment, self.random) if self.random.random() < OTHERS else moment.choice
+            for moment in moments
+        ]
         optimiser.zero_grad(set_to_none=True)
-        shown = torch.stack([f.choice.indices for f in frames])
+        shown = torch.stack([choice.indices for choice in choices])
         change = (self._of("colours", shown) - self.first["colours"][shown]).abs().mean()
-        (self._loss(frames) + CHANGE * change).backward()  # type: ignore[no-untyped-call]
+        (self._loss(moments, choices) + CHANGE * change).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         with torch.no_grad():
             for name in KEPT_APART:
@@ -305,37 +277,35 @@ class _Tuner:
 
     @torch.no_grad()
     def _check(self) -> float:
-        parts = [self._loss(self.held_out[i : i + BATCH]) for i in range(0, len(self.held_out), BATCH)]
-        return float(torch.stack(parts).mean())
+        batches = [self.held_out[i : i + BATCH] for i in range(0, len(self.held_out), BATCH)]
+        return float(torch.stack([self._loss(some, [moment.choice for moment in some]) for some in batches]).mean())
 
-    def _loss(self, frames: Sequence[_Frame]) -> Tensor:
-        drawn = Drawn(*(torch.cat([getattr(f.drawn, n) for f in frames]) for n in Drawn.__slots__))
-        picked = torch.stack([f.choice.indices for f in frames])
-        real = torch.stack([f.picture for f in frames]).float() / 255
-        weight = torch.stack([f.weight for f in frames]).float() / 255
+    def _loss(self, moments: Sequence[Moment], choices: Sequence[Choice]) -> Tensor:
+        picked = torch.stack([choice.indices for choice in choices])
+        real = torch.stack([moment.picture for moment in moments]).float() / 255
+        counts = torch.stack([moment.weight for moment in moments])
+        weight, face = counts.float() / 255, (counts >= FACE)[..., EDGE:-EDGE, EDGE:-EDGE].float()
         matte = self._of("mattes", picked)
         layer, _, _ = refine(
             self.network,
-            drawn,
+            self.places.drawn(moments, choices),
             torch.cat([self._of("colours", picked) * matte, matte], 2),
             self._of("features", picked),
             self._of("details", picked),
-            self.tensors["modulation"][0].expand(len(frames), -1),
+            self._of("modulation", torch.zeros_like(picked[:, 0])),
             self.scales,
         )
         picture = compose(layer, self.plate)
         shown = picture[:, :3]
-        real_matte = torch.stack([f.matte for f in frames]).float() / 255
+        real_matte = torch.stack([moment.matte for moment in moments]).float() / 255
+        grey = shown.mean(1, keepdim=True), real.mean(1, keepdim=True)
         return (
             losses.pyramid_l1(shown, real, weight)
             + 0.25 * losses.dissimilarity(shown, real, weight)
             + losses.gradient_l1(shown, real, weight)
+            + ALIKE * losses.weighted(1 - losses.ssim_map(*grey), face)
             + 0.3 * (picture[:, 3:] - real_matte).abs().mean()
         )
-
-
-def _planes(picture: Picture) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
 
 def _added(picture: Picture, change: Tensor) -> Picture:
@@ -345,9 +315,3 @@ def _added(picture: Picture, change: Tensor) -> Picture:
         change = interpolate(change[None], size=(side, side), mode="bicubic", align_corners=False, antialias=True)[0]
     whole: Picture = (picture + change.permute(1, 2, 0).numpy()).round().clip(0, 255).astype(np.uint8)
     return whole
-
-
-def _resized(picture: Picture) -> Picture:
-    from telepresence.runtime.engine import resized
-
-    return resized(picture, SIDE).copy()

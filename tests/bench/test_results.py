@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from html.parser import HTMLParser
@@ -96,6 +97,24 @@ def test_the_same_run_twice_agrees_and_a_slower_one_is_worse(tmp_path: Path) -> 
     done = CliRunner().invoke(main, ["bench", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")])
     assert done.exit_code == 0, done.output
     assert "avatar, link" in done.output
+
+
+def test_a_single_stretch_is_as_noisy_as_its_path_elsewhere() -> None:
+    stretches = [stretch("avatar", 100), stretch("avatar", 104), stretch("avatar", 50, "link")]
+    first = results.report("call", 0.0, ABOUT, stretches, complete=True)
+    second = copy.deepcopy(first)
+    second["link"]["avatar"]["lag_ms_face"] = 60.0
+
+    def lag(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+        return next(r for r in compared(a, b) if (r["path"], r["figure"]) == ("avatar, link", "lag_ms_face"))
+
+    found = lag(first, second)
+    assert found["noise"] == pytest.approx(25.4 / 102 * (50**2 + 60**2) ** 0.5, abs=0.1)
+    assert found["verdict"] == "same"
+    for run in (first, second):
+        run["avatar"]["noise"]["lag_ms_face"] = None
+    found = lag(first, second)
+    assert (found["noise"], found["verdict"]) == (pytest.approx(1.8), "worse")  # 3 % of it
 
 
 def test_files_that_are_no_reports_are_refused(tmp_path: Path) -> None:

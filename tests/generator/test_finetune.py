@@ -191,10 +191,24 @@ def test_without_time_for_a_step_the_avatar_stays(avatar: Avatar, clip: tuple[li
     assert fine_tune(avatar, tinted(clip[0]), clip[1], minutes=1e-9) is avatar
 
 
+def test_what_is_kept_is_a_mean_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner = object.__new__(finetune._Tuner)
+    tuner.tensors = {"features": [torch.zeros(1, 3, requires_grad=True)]}
+    tuner.first = tuner.best = tuner.mean = {"features": torch.zeros(1, 3)}
+    values = itertools.cycle([10.0, 20.0])
+    monkeypatch.setattr(finetune, "RATES", {"features": 1e-3})
+    monkeypatch.setattr(tuner, "_step", lambda optimiser: tuner.tensors["features"][0].data.fill_(next(values)))
+    monkeypatch.setattr(tuner, "_check", lambda: 100.0 - float(tuner.mean["features"].mean()))
+    monkeypatch.setattr(finetune, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+    assert tuner.run(200, lambda share, line: None)
+    assert tuner.best["features"].mean() == pytest.approx(15, abs=2)  # neither of the two that steps go between
+
+
 def test_a_busy_machine_is_not_taken_for_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = []
     tuner = object.__new__(finetune._Tuner)
     tuner.tensors = {name: [torch.zeros(1, requires_grad=True)] for name in finetune.RATES}
+    tuner.mean = {name: torch.zeros(1) for name in finetune.RATES}
     monkeypatch.setattr(tuner, "_step", steps.append)
     monkeypatch.setattr(tuner, "_check", lambda: 1.0)
     monkeypatch.setattr(finetune, "time", SimpleNamespace(monotonic=itertools.count(step=30).__next__))
