@@ -20,7 +20,7 @@ PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 MAX_FAILURES: Final = 6  # starts in a row that ended early, before the demo gives up
 MAX_LINE_BYTES: Final = 64 * 1024
 COMMAND: Final = (sys.executable, "-m", "telepresence.leash", "telepresence", "join")
-UNMENDABLE: Final = 2  # exit status of a command whose arguments cannot be used (click, and cli.py)
+UNMENDABLE: Final = 2  # exit status of a command whose arguments cannot be used (click, and `cli`)
 
 
 @dataclass(frozen=True, slots=True)

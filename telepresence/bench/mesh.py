@@ -3,9 +3,10 @@
     python -m telepresence.bench.mesh --participants 3 --sink browser
     python -m telepresence.bench.mesh --participants 12
 
-Each is a process of its own, `telepresence join`, whose camera is recorded motion, or the clip of `--camera`. With `--sink browser` each has a page: the WebSocket
-/api/room, on which it says who is shown large, and a peer connection that takes every picture as a browser would, in
-one process for all. Without, nobody draws (`--sink null`): a mesh of motion.
+Each is a process of its own, `telepresence join`, whose camera is recorded motion, or the clip of `--camera`. With
+`--sink browser` each has a page: the WebSocket /api/room, on which it says who is shown large, and a peer connection
+that takes every picture as a browser would, in one process for all. Without, nobody draws (`--sink null`): a mesh of
+motion.
 """
 
 from __future__ import annotations
@@ -230,7 +231,7 @@ def main() -> None:
     parser.add_argument("--participants", type=int, default=3)
     parser.add_argument("--sink", choices=("browser", "null"), default="null")
     parser.add_argument(
-        "--camera", default="sample", metavar="SOURCE", help="of `join`: a clip costs its decoding and its landmarks too"
+        "--camera", default="sample", metavar="SOURCE", help="as of `join`: a clip costs its landmarks too"
     )
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--settle", type=float, default=8.0, help="before measuring")

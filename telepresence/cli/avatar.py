@@ -1,4 +1,4 @@
-"""The commands `telepresence avatar` and `telepresence recording`: one thin function each, as in `cli`."""
+"""The commands `telepresence avatar` and `telepresence recording`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from telepresence.cli.options import PATH
 from telepresence.errors import InputError
 
-_PATH = click.Path(path_type=Path)
-_FILES = click.argument("files", nargs=-1, required=True, type=_PATH, metavar="FILE...")
+_FILES = click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 
 
 def own_avatar_label(path: Path | None) -> str:
@@ -75,7 +75,7 @@ def avatar_sign(files: tuple[Path, ...]) -> None:
 
 
 @avatar.command("export-key")
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 def avatar_export_key(file: Path) -> None:
     """Copy your key to FILE, to be kept in a safe place: who has it can be shown as you."""
     from telepresence.avatar.owner import export_key, key_path
@@ -154,7 +154,7 @@ def recording() -> None:
 
 
 @recording.command("check")
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 def recording_check(file: Path) -> None:
     """Say what FILE's content credentials say; status 1 if it has none, or was changed since."""
     from telepresence.sinks.provenance import check_recording
@@ -165,7 +165,7 @@ def recording_check(file: Path) -> None:
 
 
 @recording.command("rescue")
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 def recording_rescue(file: Path) -> None:
     """Make videos of what recordings to FILE left that were never finished. None may be running now."""
     from telepresence.sinks.unfinished import rescue
