@@ -16,6 +16,7 @@ from telepresence.bench import results
 from telepresence.bench.call import Stretch
 from telepresence.bench.compare import compare_text, compared, differences, load_report
 from telepresence.bench.lag import Lag
+from telepresence.bench.plots import over_time
 from telepresence.bench.report import page
 from telepresence.bench.results import FIGURES, SCHEMA, merged, noise, ratios
 from telepresence.bench.run import Kept, call_text
@@ -159,6 +160,17 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "not complete" not in text
     assert "NaN" not in text
     assert re.search(r"1 / 50", text)
+
+
+def test_pictures_that_are_seconds_late_do_not_flatten_the_others() -> None:
+    def drawn(worst: float) -> str:
+        series = [[n / 30, worst if n > 280 else 100.0 + n % 7] for n in range(300)]
+        return over_time([{"path": "avatar", "group": "natural", "display_ms": series}])
+
+    assert "upper edge" in drawn(5000)
+    assert "upper edge" not in drawn(107)
+    labels = [float(n) for n in re.findall(r">([\d.]+)</text>", drawn(5000))]
+    assert max(labels) < 200
 
 
 def test_a_run_that_was_interrupted_keeps_what_it_has_and_says_so(tmp_path: Path) -> None:
