@@ -172,7 +172,10 @@ function showCall() {
     }
     return;
   }
-  if (call.state === "joined" && document.body.dataset.view === "over") view("call");
+  if (call.state === "joined" && document.body.dataset.view === "over") {
+    view("call");
+    onOwn(); // camera and microphone were opened anew while the call was elsewhere
+  }
   showElsewhere();
   banners.say("hub", call.hub || call.state === "lost" ? "" : "The hub is out of reach. The call goes on; nobody new can join until it is back.");
   showParticipants();

@@ -170,7 +170,9 @@ def _cell(value: float | None) -> str:
 
 def _live(measure: Callable[[Path, Keep], Coroutine[Any, Any, Report]], kept: Kept) -> Report:
     browser.require()
-    # A run that is ended keeps what it has: asyncio knows how to end by a Ctrl-C, and so by what is made one.
+    # A run that is ended keeps what it has: asyncio knows how to end by a Ctrl-C, and so by what is made one. Not by
+    # one that is ignored, though, as it is in what a script has started with "&".
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     with tempfile.TemporaryDirectory(prefix="telepresence-bench-") as folder, kept.marking():
         report = asyncio.run(measure(Path(folder), kept))

@@ -218,7 +218,7 @@ def test_leaving_and_coming_back(three: list[Any]) -> None:
 
 
 def test_of_two_tabs_the_newer_one_has_the_call_until_the_older_asks(three: list[Any]) -> None:
-    _, _, mary = three
+    ada, _, mary = three
     newer = mary.context.new_page()
     newer.goto(mary.url)
     newer.get_by_test_id("join").click()
@@ -229,3 +229,4 @@ def test_of_two_tabs_the_newer_one_has_the_call_until_the_older_asks(three: list
     newer.close()
     wait_for(lambda: sees(mary, "Ada", "Grace Hopper"), PATIENCE_S, "pictures are here again")
     wait_for(lambda: hears(mary, "Ada"), PATIENCE_S, "so is the sound")
+    wait_for(lambda: hears(ada, "Mary"), PATIENCE_S, "and she is heard, by the microphone of this tab")

@@ -284,6 +284,10 @@ def test_leaving_switches_everything_off_and_a_superseded_tab_can_take_the_call_
     assert [name for name, *_ in joined.evaluate("window.did") if name in ("join", "leave", "take")] == [
         "join", "leave", "join", "take",
     ]  # fmt: skip
+    did = joined.evaluate("window.did")
+    again = did[did.index(["take"]) + 1 :]
+    assert ["camera", True] in again  # they were switched off, so that others are not shown a camera that stands still
+    assert ["microphone", True] in again
 
 
 @pytest.mark.parametrize("fresh", [{"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}], indirect=True)
