@@ -24,6 +24,7 @@ LEAST_PER_S: Final = 1.0  # whatever the machine
 BUDGET: Final = 0.85  # of the render worker's time, so that it can keep to its plan
 SPEAKER_SHARE: Final = 0.6  # of the budget that the speaker's minimum may take from the others'
 STARVING: Final = 2.5  # of its interval: who has waited so long goes before everybody
+ALONG: Final = 0.5  # of its interval: who is due so soon is drawn along, where several at once cost less
 EARLY: Final = 0.15  # of its interval: motion that is there so much too early is drawn at once
 COST_US: Final = 30_000  # of a picture, before one was measured
 SMOOTHING: Final = 0.1  # weight of the newest measurement
@@ -127,8 +128,11 @@ class Scheduler:
             return Turn((), min(waits.values(), default=None))
         due.sort(key=lambda participant: self._order(participant, now_us))
         size = self._all[due[0]].size
-        chosen = [p for p in due if self._all[p].size == size] if together else due[:1]
-        return Turn(tuple(chosen), None)
+        if not together:
+            return Turn((due[0],), None)
+        # Else everybody would keep to a time of its own, for good, and nothing would ever be drawn together.
+        soon = [p for p, wait_us in waits.items() if 0 < wait_us <= ALONG * self._all[p].interval_us]
+        return Turn(tuple(p for p in (*due, *soon) if self._all[p].size == size), None)
 
     def drawn(self, participants: Iterable[str], size: int, begun_us: int, took_us: int) -> None:
         """Pictures of `size` were drawn together, in so much time."""

@@ -82,6 +82,7 @@ class Recorder:
     def _sign(self) -> None:
         """Say in the file where it comes from. Whatever happens, it is there and plays."""
         if not provenance.available():
+            logger.info("recorded without content credentials, which need c2pa-python: docs/recording.md")
             return
         try:
             provenance.sign_recording(self._path)

@@ -142,6 +142,22 @@ def test_sizes_do_not_flutter_between_the_two_limits() -> None:
     assert alone.size("a") == 256
 
 
+def test_who_began_at_different_times_is_drawn_together_in_the_end() -> None:
+    scheduler = Scheduler(256)
+    for n, who in enumerate("abc"):
+        scheduler.arrive(who)
+        scheduler.drawn(who, 256, n * 45_000, 40_000)
+    now, drawn = 130_000, []
+    while len(drawn) < 6:
+        turn = scheduler.turn("abc", now, together=True)
+        if turn.draw:
+            drawn.append("".join(sorted(turn.draw)))
+            scheduler.drawn(turn.draw, 256, now, 40_000 * len(turn.draw))
+        now += 40_000 * len(turn.draw) or 1_000
+    assert drawn[0] != "abc"
+    assert drawn[-3:] == ["abc"] * 3
+
+
 def test_together_where_that_costs_less_and_only_of_one_size() -> None:
     scheduler = Scheduler(256)
     scheduler.look(View("a", dict.fromkeys("bcd", 400)))

@@ -65,4 +65,4 @@ def test_three_avatars_are_six_pictures_of_one_call(
                 assert np.abs(left.astype(int) - right).mean() > 0.5
                 assert mattes.max() > 250
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), 120))
