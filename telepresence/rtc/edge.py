@@ -24,7 +24,7 @@ from telepresence.edge.status import Status
 from telepresence.enrolment.own import own_avatar
 from telepresence.enrolment.server import Enrolment
 from telepresence.hub.client import HubClient, parse_join_url
-from telepresence.rtc import patches, session, trace
+from telepresence.rtc import patches, playout_delay, session, trace
 from telepresence.rtc.figures import Figures
 from telepresence.rtc.landmarker import Tracked
 from telepresence.rtc.lips import Lips
@@ -208,6 +208,7 @@ class Edge:
         """Take the page's port, but answer nobody yet."""
         shows, takes = self.config.shows, self._sender.kind == "browser"
         patches.set_bitrate(self.config.size)
+        playout_delay.understood()
         self.viewers = Viewers(self._sender.put if takes else None, self._on_camera, self.figures.shown, shows=shows)
         self.page = PageServer(
             self.config.page_port,

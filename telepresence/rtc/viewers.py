@@ -13,7 +13,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
 from telepresence.errors import ProtocolError
-from telepresence.rtc import estimate, patches
+from telepresence.rtc import estimate, patches, playout_delay
 from telepresence.rtc.capture import WRAP, CaptureClock, PageLeg
 from telepresence.rtc.landmarker import CameraPicture
 from telepresence.rtc.monotonic import now_us
@@ -149,6 +149,7 @@ class Viewers:
                 track = AvatarTrack(len(self._pages[pc]), self._on_shown)
                 track.hold = self._holds.get(track.place, self._hold_all)
                 track.origin = patches.sent_origin(transceiver.sender)
+                playout_delay.at_once(transceiver.sender)
                 self._pages[pc].append(track)
                 if track.place in self._last:
                     track.show(self._last[track.place])

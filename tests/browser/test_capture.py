@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from telepresence.rtc import playout_delay
 from telepresence.rtc.landmarker import CameraPicture
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.session import closed_all
@@ -120,3 +121,26 @@ def test_a_pictures_capture_time_is_that_at_which_the_page_drew_it(page: Any, fi
     assert typical[18] - typical[0] < 20
     leg = camera.viewers.page_leg.page_ms(now_us())
     assert leg is None or abs(leg - statistics.median(legs)) < 15
+
+
+SCREEN = """
+async () => {
+  const peer = new RTCPeerConnection({ iceServers: [] });
+  peer.addTransceiver('video', { direction: 'recvonly' });
+  await peer.setLocalDescription();
+  return peer.localDescription.sdp;
+}
+"""
+
+
+@pytest.mark.camera("none")
+def test_a_real_browser_lets_itself_be_told_to_show_pictures_as_they_come(page: Any) -> None:
+    playout_delay.understood()
+    edge = Camera()
+    try:
+        page.goto("about:blank")
+        offered = page.evaluate(SCREEN)
+        assert playout_delay.URI in offered
+        assert playout_delay.URI in edge.answer(offered)
+    finally:
+        edge.close()
