@@ -15,7 +15,7 @@ const MOST_AGE_MS = 5000; // an age outside comes from a clock that was set, not
 const MOST_PLAYOUT_MS = 500; // a headset by radio has 200
 const FRESH_MS = 400;
 const LEGS = 16; // pictures whose way from the edge to the screen is remembered
-const LIPS_MS = 15; // that a mouth is later than its picture's capture time says; docs/sound.md
+const LIPS_MS = 4; // that a mouth is later than its picture's capture time says; docs/sound.md
 
 const NOTHING = { age: null, hold: 0 };
 
