@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from starlette.routing import BaseRoute
 
@@ -19,8 +19,11 @@ from telepresence.rtc.recorder import Recorder
 from telepresence.rtc.renderer import Picture, Renderer
 from telepresence.rtc.sound_mixer import SoundMixer
 from telepresence.rtc.stage import PHOTO
-from telepresence.runtime.engine import Engine, open_engine
+from telepresence.runtime.engine import Engine, accelerated, open_engine
+from telepresence.runtime.machine import cores, default_threads, wanted_threads
 from telepresence.wire.codec import MotionPacket
+
+FEW_CORES: Final = 2  # on which a second thread makes one avatar's pictures sooner, and several avatars' fewer
 
 
 class DrawingEvents(Protocol):
@@ -65,6 +68,7 @@ class Drawing:
         self.errors: dict[str, str] = {}
         """Why somebody's avatar cannot be drawn."""
         self.engine: Engine
+        """As it was opened; `renderer.engine` draws."""
         self.renderer: Renderer
         self.recorder: Recorder | None = None
         self.camera: CameraSink | None = None
@@ -80,12 +84,14 @@ class Drawing:
         name, size, runtime = self._wanted
         engine = self.engine = await asyncio.to_thread(_open_engine, name, size, runtime)
         small = SMALL in engine.info.sizes and engine.size > SMALL and not engine.batches and not self._keeps
+        few = cores() <= FEW_CORES and wanted_threads() is None and default_threads() > 1 and not accelerated()
         self.renderer = Renderer(
             engine,
             self.publish,
             self._on_avatar_ready,
             keep_rgb=self._keeps,
             open_small=self._open_small if small else None,
+            reopen=(lambda several: self._open_again(engine.size, 1 if several else None)) if few else None,
         )
         exit_stack.push_async_callback(asyncio.to_thread, self.renderer.close)
         self._say(f"engine {engine.info.name}, {engine.size}x{engine.size}, {engine.reason}")
@@ -135,7 +141,7 @@ class Drawing:
 
     def fields(self) -> dict[str, Any]:
         """Of the figures."""
-        engine = self.engine
+        engine = self.renderer.engine
         return {"engine": engine.info.name, "size": engine.size, "runtime": engine.runtime_name}
 
     def publish(self, picture: Picture) -> None:
@@ -160,10 +166,13 @@ class Drawing:
 
     def _open_small(self) -> Engine:
         """In the wardrobe's thread. A GPU, which may have taken over by now, would have to compile it first."""
-        if self.engine.batches:
-            raise EngineError(f"{self.engine.runtime_name} draws everybody in one call")
+        if self.renderer.engine.batches:
+            raise EngineError(f"{self.renderer.engine.runtime_name} draws everybody in one call")
+        return self._open_again(SMALL, 1 if cores() <= FEW_CORES and wanted_threads() is None else None)
+
+    def _open_again(self, size: int, threads: int | None) -> Engine:
         name, _, _ = self._wanted
-        return _open_engine(name, SMALL, self.engine.runtime_name)
+        return _open_engine(name, size, self.renderer.engine.runtime_name, threads)
 
     def _recorded(self, picture: Picture, written_us: int) -> None:
         self._loop.call_soon_threadsafe(self._events.on_recorded, picture)
@@ -183,7 +192,7 @@ class Drawing:
             self._say(f"participant {participant}: {problem}")
 
 
-def _open_engine(name: str, size: int, runtime: str | None) -> Engine:
-    engine = open_engine(name, size, runtime=runtime)
+def _open_engine(name: str, size: int, runtime: str | None, threads: int | None = None) -> Engine:
+    engine = open_engine(name, size, runtime=runtime, threads=threads)
     engine.warm_up()
     return engine

@@ -1,4 +1,4 @@
-"""The engines that a renderer draws with: the large one, and a small one, opened when it is first wanted."""
+"""The engines that a renderer draws with: the large one, and others, opened when they are first wanted."""
 
 from __future__ import annotations
 
@@ -20,15 +20,25 @@ class Engines:
     """One engine in one or two sizes.
 
     Args:
-        large: loaded and warm.
+        large: loaded and warm; suits one participant.
         open_small: opens and warms up the one for small pictures; None: everybody is drawn large. On a GPU that is
             as well: it draws several in one call, and the small one would have to be compiled first.
+        reopen: opens and warms up `large` anew, to suit one participant (False) or several (True): one picture soon, or
+            many from the same machine. None: it suits both.
     """
 
-    def __init__(self, large: Engine, open_small: Callable[[], Engine] | None = None) -> None:
+    def __init__(
+        self,
+        large: Engine,
+        open_small: Callable[[], Engine] | None = None,
+        reopen: Callable[[bool], Engine] | None = None,
+    ) -> None:
         self.large = large
         self._open_small = open_small
+        self._reopen = reopen
         self._small: Engine | None = None
+        self._next: Engine | None = None  # takes over from `large` when that draws nothing
+        self._several = False
         self._closed = False
         self._lock = threading.Lock()
 
@@ -60,15 +70,47 @@ class Engines:
         small.close()
         return False
 
+    def suits(self, several: bool) -> bool:
+        """Whether the large engine is the best there is for several participants, or for one."""
+        return self._reopen is None or several == self._several
+
+    def suit(self, several: bool) -> None:
+        """Have the large engine suit several participants, or one, soon. Blocks. It goes on as it is if that fails."""
+        if self._reopen is None or several == self._several:
+            return
+        try:
+            engine = self._reopen(several)
+        except EngineError as error:
+            logger.warning("the engine stays as it is: %s", error)
+            self._reopen = None
+            return
+        with self._lock:
+            self._several = several
+            useless, self._next = (engine, None) if self._closed else (self._next, engine)
+        if useless is not None:
+            useless.close()
+
+    def take_over(self) -> Engine | None:
+        """For who draws, between two pictures: take what `suit` has made; returns what is to be closed instead of it.
+
+        Avatars stay prepared; whoever may still prepare some with the old one has to be waited for.
+        """
+        with self._lock:
+            if self._next is None:
+                return None
+            old, self.large, self._next = self.large, self._next, None
+            return old
+
     def at(self, size: int) -> Engine:
         """The engine for a size that is loaded."""
         small = self._small
         return self.large if size == self.large.size or small is None else small
 
     def close(self) -> None:
-        """Close both."""
+        """Close all."""
         with self._lock:
             self._closed = True
-            if self._small is not None:
-                self._small.close()
+            for engine in (self._small, self._next):
+                if engine is not None:
+                    engine.close()
         self.large.close()

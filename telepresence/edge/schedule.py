@@ -114,6 +114,20 @@ class Scheduler:
         one = self._all[participant]
         return 0.0 if one.hidden else 1e6 / one.interval_us if one.interval_us else FULL_PER_S
 
+    @property
+    def several(self) -> bool:
+        """Whether more than one may be drawn."""
+        return len(self._all) > 1
+
+    def room(self) -> float:
+        """The time there is over what everybody who can be seen needs at the least; infinite if nobody can be seen."""
+        need = sum(
+            (SPEAKER_PER_S if one.speaker else TILE_PER_S) * self._costs_us.get(one.size, 0.0) / 1e6
+            for one in self._all.values()
+            if not one.hidden
+        )
+        return BUDGET / need if need else float("inf")
+
     def turn(self, ready: Collection[str], now_us: int, together: bool = False) -> Turn:
         """Who of those for whom there is something to draw is drawn now.
 

@@ -249,6 +249,8 @@ class Edge:
             due = self._loop.time() + SAMPLE_S
             await asyncio.sleep(SAMPLE_S)
             self._shedding.measured(self._loop.time() - due)
+            if self._drawing:
+                self._sender.pace.measured(self._drawing.renderer.settle())
 
     async def _tidy(self) -> None:
         """Others' avatars do not stay longer than they may, however long this process runs."""

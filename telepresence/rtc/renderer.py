@@ -38,7 +38,7 @@ class Renderer:
         publish: gets each picture, in the worker's thread; must return at once.
         on_avatar: gets a participant and None when its whole avatar is shown, or why not; in a worker's thread.
         keep_rgb: whether pictures carry RGB too.
-        open_small: opens the engine for small pictures, in a worker's thread; see `Engines`.
+        open_small, reopen: open further engines, in a worker's thread; see `Engines`.
     """
 
     def __init__(
@@ -49,8 +49,9 @@ class Renderer:
         *,
         keep_rgb: bool = False,
         open_small: Callable[[], Engine] | None = None,
+        reopen: Callable[[bool], Engine] | None = None,
     ) -> None:
-        self._engines = Engines(engine, open_small)
+        self._engines = Engines(engine, open_small, reopen)
         self._scheduler = Scheduler(engine.size, self._engines.small_size)
         self._publish = publish
         self._keep_rgb = keep_rgb
@@ -59,6 +60,11 @@ class Renderer:
         self._closed = False
         self._worker = threading.Thread(target=self._work, name="render", daemon=True)
         self._wardrobe = Wardrobe(self._changed, self._stages, self._engines, self._scheduler, on_avatar)
+
+    @property
+    def engine(self) -> Engine:
+        """What draws large pictures now."""
+        return self._engines.large
 
     def start(self) -> None:
         """Start the worker."""
@@ -120,6 +126,12 @@ class Renderer:
             stage = self._stages.get(participant)
             return stage.overtaken if stage else 0
 
+    def settle(self) -> float:
+        """To be called every quarter of a second. The time there is over what is needed; see `Scheduler.room`."""
+        self._wardrobe.settle()
+        with self._changed:
+            return self._scheduler.room()
+
     def close(self) -> None:
         """Stop the workers and close the engine."""
         with self._changed:
@@ -172,6 +184,9 @@ class Renderer:
 
     def _draw(self, some: list[tuple[str, Stage]]) -> None:
         """Draw participants, those of a size in one engine call."""
+        old = self._engines.take_over()
+        if old is not None:
+            self._wardrobe.dispose(old)
         sizes: dict[int, list[Due]] = {}
         for participant, stage in some:
             due = self._due(participant, stage)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from telepresence.edge.pacing import CameraPace
 from telepresence.face.mouth import Mouth
 from telepresence.rtc import camera
 from telepresence.rtc.landmarker import CameraPicture, Landmarker, Tracked
@@ -49,6 +50,8 @@ class Sender:
         def on_failure(problem: str) -> None:
             loop.call_soon_threadsafe(on_error, problem)
 
+        self.pace = CameraPace()
+        """Which of the camera's pictures are looked at."""
         self._speaker = Speaker()
         self.file_clock = FileClock()
         """Of the pictures, where the camera is a file."""
@@ -77,7 +80,7 @@ class Sender:
 
     def put(self, picture: CameraPicture) -> None:
         """A camera picture, from any thread."""
-        if self._landmarker:
+        if self._landmarker and self.pace.passes(picture.capture_us):
             self._landmarker.mailbox.put(picture)
 
     def hear(self, mouth: Mouth, level: float) -> None:

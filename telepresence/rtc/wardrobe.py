@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from telepresence.edge.engines import Engines
 from telepresence.edge.schedule import Scheduler
@@ -17,9 +17,14 @@ from telepresence.errors import AvatarError, TelepresenceError
 from telepresence.rtc.puppet import Puppet
 from telepresence.rtc.stage import Stage
 
+if TYPE_CHECKING:
+    from telepresence.runtime.engine import Engine
+
 logger = logging.getLogger(__name__)
 
 MAX_SPARES: Final = 4  # avatars kept ready in a size that they are not drawn in just now: some 40 MB each
+
+SETTLED: Final = 20  # quarters of a second: opening an engine takes seconds of a machine on which somebody arrives
 
 
 class Wardrobe:
@@ -47,6 +52,7 @@ class Wardrobe:
         self._scheduler = scheduler
         self._on_avatar = on_avatar
         self._closed = False
+        self._unsuited = 0  # looks in a row
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="avatars")
 
     def put(self, participant: str, stage: Stage, data: bytes, whole: bool, label: str) -> None:
@@ -81,6 +87,28 @@ class Wardrobe:
             if stage.prepared is not None and stage.whole and stage.size != wanted and not stage.resizing:
                 stage.resizing = True  # once, however often what can be seen changes meanwhile
                 self.pool.submit(self._resize, participant, stage)
+
+    def settle(self) -> None:
+        """To be called every quarter of a second: the engine is to suit as many as there have been for a while."""
+        with self._changed:
+            several = self._scheduler.several
+            self._unsuited = 0 if self._engines.suits(several) else self._unsuited + 1
+            if self._unsuited == SETTLED and not self._closed:
+                self.pool.submit(self._suit, several)
+
+    def dispose(self, engine: Engine) -> None:
+        """Close an engine that does not draw any more, after the avatar at hand, which it may be preparing."""
+        with self._changed:
+            if not self._closed:
+                self.pool.submit(engine.close)
+                return
+        engine.close()
+
+    def _suit(self, several: bool) -> None:
+        try:
+            self._engines.suit(several)
+        except Exception:  # in a thread of its own: nobody else would say it
+            logger.exception("the engine could not be opened again")
 
     def close(self) -> None:
         """Stop; blocks until the avatar at hand is done."""

@@ -33,9 +33,9 @@ from telepresence.runtime.choose import Choice, Chooser, recall, require_known
 from telepresence.runtime.contract import Array, Runtime
 from telepresence.runtime.graphs import EncodeInput, Graphs, takes_int8
 from telepresence.runtime.info import DEFAULT_ENGINE, EngineInfo, find_engine, list_engines
-from telepresence.runtime.machine import cache_folder, cores, default_threads, wanted_threads
+from telepresence.runtime.machine import cache_folder, default_threads
 from telepresence.runtime.many import batches
-from telepresence.runtime.offered import ENOUGH_MS, FEW_CORES, accelerated, checked_int8, cost_of, key_of, runtimes
+from telepresence.runtime.offered import accelerated, checked_int8, cost_of, key_of, runtimes
 from telepresence.runtime.onnxruntime import OnnxRuntime
 from telepresence.runtime.openvino import OpenVino
 from telepresence.runtime.switch import Switch, compiled
@@ -49,7 +49,6 @@ __all__ = [
 ]  # fmt: skip
 
 WARM_UP_PICTURES: Final = 3
-MEASURED_PICTURES: Final = 6
 # Where things lie is measured, not learned: a stranger's avatar must not be able to put nonsense there.
 _NOT_PERSONAL: Final = (
     "keypoints", "reference_keypoints", "background", "vertices", "expression", "signature", "tone",
@@ -233,42 +232,14 @@ def open_engine(
         name: a shipped engine's name, or the path of an engine's folder.
         size: side of the pictures, pixels.
         runtime: a runtime's name; None or "auto" for the fastest here.
-        threads: CPU threads a picture, >= 1; None for what suits: on two cores one, if it is quick enough alone, else
-            `machine.default_threads()`.
+        threads: CPU threads a picture, >= 1; None for `machine.default_threads()`.
 
     Raises:
         EngineError: no such engine, size or runtime; the engine is damaged or was made for another motion schema; or no
             runtime can execute it.
     """
     info = check_engine(name, size, runtime=runtime)
-    threads = threads or wanted_threads()
-    if threads is None and cores() <= FEW_CORES and not accelerated():
-        engine = _open_with_one(info, size, runtime)
-        if engine is not None:
-            return engine
     return _open(info, size, runtime, threads or default_threads())
-
-
-def _open_with_one(info: EngineInfo, size: int, runtime: str | None) -> Engine | None:
-    """Open an engine with one thread; None if that draws too slowly.
-
-    A second thread makes pictures sooner where a core is free. In a call on two cores none is: then it costs up to a
-    fifth more CPU time, and nothing is drawn sooner. But an engine that needs most of a core gets too little of two
-    crowded ones with one thread: of 25 ms a picture, 22 to 28 pictures a second came where two threads drew 28 to 29.
-    """
-    ordinary, _ = runtimes(info, size)
-    known = recall(cache_folder() / "runtime.json", key_of(info, size, 1, ordinary))
-    if runtime in (None, "auto") and min(known.values(), default=0.0) > ENOUGH_MS:
-        return None
-    engine = _open(info, size, runtime, 1)
-    taken = engine.measured_ms.get(engine.runtime_name)
-    if taken is None:
-        engine.warm_up()
-        taken = min(engine.measure(MEASURED_PICTURES, cost_of(ordinary) or time.perf_counter))
-    if taken <= ENOUGH_MS:
-        return engine
-    engine.close()
-    return None
 
 
 def _open(info: EngineInfo, size: int, runtime: str | None, threads: int) -> Engine:

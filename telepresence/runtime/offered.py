@@ -1,11 +1,10 @@
-"""Which runtimes there are for an engine on this machine, and how many CPU threads they get."""
+"""Which runtimes there are for an engine on this machine, and what was measured of them."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from telepresence.errors import EngineError
 from telepresence.runtime import golden
@@ -18,10 +17,6 @@ from telepresence.runtime.onnxruntime import PROVIDERS, OnnxRuntime
 from telepresence.runtime.openvino import OpenVino
 from telepresence.runtime.tensorrt.runtime import TensorRt
 from telepresence.runtime.torch.runtime import Torch
-
-FEW_CORES: Final = 2
-ENOUGH_MS: Final = 24.0
-"""Of CPU time, a picture with one thread: of the 33 ms that 30 pictures/s leave, others take some in a call."""
 
 
 def accelerated() -> list[Runtime]:

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from telepresence.avatar.samples import sample_avatar_bytes, sample_motion
+from telepresence.edge.engines import Engines
 from telepresence.edge.messages import View
 from telepresence.errors import EngineError
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
 from telepresence.rtc.renderer import BLANK, Picture, Renderer
+from telepresence.rtc.wardrobe import SETTLED
 from telepresence.runtime.engine import open_engine
 from tests.runtime import tiny
 
@@ -415,6 +417,72 @@ def test_only_avatars_of_one_size_go_into_one_call(whole: bytes) -> None:
         assert [picture.i420.shape[1] for picture in published] == [128, 128, 256, 256]
     finally:
         renderer.close()
+
+
+def test_the_engine_suits_as_many_as_there_have_been_for_a_while(whole: bytes) -> None:
+    told, large = Told(), SizedTogether(256)
+    opened: dict[bool, SizedTogether] = {}
+
+    def reopen(several: bool) -> Any:
+        assert threading.current_thread().name.startswith("avatars")
+        opened[several] = SizedTogether(256)
+        return opened[several]
+
+    first: Any = large
+    renderer = Renderer(first, lambda _: None, lambda *what: told.avatars.put((what[0], what[1])), reopen=reopen)
+
+    def settle(looks: int) -> None:
+        for _ in range(looks):
+            renderer.settle()
+        renderer._wardrobe.pool.submit(lambda: None).result(10)
+        for who in renderer._stages:
+            renderer.put(who, sample_motion()[0], None)
+        renderer._draw(list(renderer._stages.items()))
+        renderer._wardrobe.pool.submit(lambda: None).result(10)
+
+    try:
+        for who in ("a", "b"):
+            renderer.put_avatar(who, whole, True)
+            assert told.avatars.take(10) == (who, None)
+        settle(SETTLED - 1)
+        assert (opened, large.calls) == ({}, [2])
+        settle(1)
+        assert (list(opened), opened[True].calls, large.closed) == ([True], [2], True)
+        assert (large.prepared, opened[True].prepared) == (2, 0)  # avatars stay as they are
+        renderer.remove("b")
+        settle(SETTLED - 1)
+        renderer.put_avatar("b", whole, True)  # comes back
+        settle(1)
+        assert list(opened) == [True]
+        renderer.remove("b")
+        settle(3 * SETTLED)
+        assert (list(opened), opened[True].closed, opened[False].closed) == ([True, False], True, False)
+    finally:
+        renderer.close()
+    assert opened[False].closed
+
+
+@pytest.mark.parametrize("closed_meanwhile", [False, True])
+def test_an_engine_that_cannot_be_opened_again_goes_on(closed_meanwhile: bool) -> None:
+    large, other = Sized(256), Sized(256)
+    made: Any = large, other
+
+    def reopen(several: bool) -> Any:
+        if closed_meanwhile:
+            engines.close()
+            return made[1]
+        raise EngineError("no memory")
+
+    engines = Engines(made[0], None, reopen)
+    assert engines.suits(False)
+    assert not engines.suits(True)
+    engines.suit(True)
+    assert engines.take_over() is None
+    assert engines.at(256) is made[0]
+    assert engines.suits(True), "it is not tried again"
+    assert other.closed is closed_meanwhile
+    engines.close()
+    assert large.closed
 
 
 def test_what_can_be_seen_may_change_as_often_as_it_likes(whole: bytes) -> None:
