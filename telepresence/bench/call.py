@@ -208,7 +208,9 @@ class _Run:
         if way.name == "avatar" and group == "sound":
             ages = [(1e6 * at + self._began_us, ms) for at, ms in stretch.series]
             spoken, heard = (one["sound"] for one in noted)
-            stretch.lips = lips.summary(spoken, heard, ages, _seen_later_ms(stretch, sent))
+            visible = stretch.values["to visible"]
+            visible_ms = statistics.median(visible) if visible else None
+            stretch.lips = lips.summary(spoken, heard, ages, _seen_later_ms(stretch, sent), visible_ms)
         return stretch
 
     def _fill(

@@ -90,7 +90,7 @@ def lips(found: Mapping[str, Any] | None) -> str:
         f"{found['bursts']} bursts, {found['pictures']} pictures. Pictures were held back by "
         f"{show(found['hold_ms'], 0)} ms, sound by {show(found['sound_delay_ms'], 0)} ms. What the face itself is "
         f"later than its picture's capture time, {show(found['seen_later_ms'])} ms by the lag between the faces, is in "
-        "the pictures' ages."
+        f"the pictures' ages, and so are {show(found.get('to_visible_ms'))} ms from showing one to its being visible."
     )
     body = plots.lips(found) + table(["ms", "p5", "median", "p95"], rows)
     return section("Lips and sound", f"{LIPS} {told}", body)

@@ -27,7 +27,8 @@ STEP_S: Final = 0.005
 MAX_LAG_S: Final = 2.5
 MAX_APART_S: Final = 0.15  # of two events that are the same one, seen at two places
 NEAR_S: Final = 1.0  # between a picture and the sounds that it is compared with
-SMOOTHED: Final = 4  # blocks of loudness, 11 ms
+SMOOTHED: Final = 4  # blocks of loudness, 10 ms
+EVEN: Final = 201  # blocks, half a second, over which a track's clock is taken: it delivers some blocks at once
 LEAST_BURSTS: Final = 5
 MOST_POINTS: Final = 600  # of a series in the report
 
@@ -77,7 +78,18 @@ def write_microphone(path: Path) -> Path:
 def envelope(rows: Sequence[Sequence[float]], offset_s: float = 0.0) -> Series:
     """Loudness over time of [seconds, level] of each block, smoothed; `offset_s` is added to the times."""
     series = np.array(rows, np.float64).reshape(-1, 2)
-    return series[:, 0] + offset_s, np.convolve(series[:, 1], np.ones(SMOOTHED) / SMOOTHED, "same")
+    return evened(series[:, 0]) + offset_s, np.convolve(series[:, 1], np.ones(SMOOTHED) / SMOOTHED, "same")
+
+
+def evened(times: Doubles) -> Doubles:
+    """Times of blocks that follow each other, some of which were delivered at once: each a block after the other."""
+    if len(times) < 2:
+        return times
+    even = np.arange(len(times)) * float(np.median(np.diff(times)))
+    half = EVEN // 2
+    late = np.pad(times - even, half, mode="edge")
+    median: Doubles = np.median(np.lib.stride_tricks.sliding_window_view(late, 2 * half + 1), axis=1)
+    return even + median
 
 
 def ages(sent: Series, presented: Series) -> Ages:
@@ -146,6 +158,7 @@ def summary(
     heard: Mapping[str, Any] | None,
     pictures: Sequence[Sequence[float]],
     seen_later_ms: float | None,
+    visible_ms: float | None = None,
 ) -> dict[str, Any] | None:
     """The report's `lips`; None if too little was heard or seen.
 
@@ -154,6 +167,7 @@ def summary(
         heard: of the receiver's: likewise, and `figures`, what the page itself thought.
         pictures: (when shown in microseconds, milliseconds since capture) of each.
         seen_later_ms: by how much more the face itself is late than its picture's capture time says; None: not known.
+        visible_ms: from showing a picture to its being visible; None: the browser does not say.
     """
     if not (spoken and heard and len(spoken["levels"]) and len(heard["levels"]) and len(pictures)):
         return None
@@ -163,7 +177,8 @@ def summary(
     if len(sound.at_s) < LEAST_BURSTS:
         return None
     shown = np.array(pictures, np.float64)
-    picture = Ages(shown[:, 0] / 1e6, shown[:, 1] / 1000 + (seen_later_ms or 0.0) / 1000)
+    picture = Ages(shown[:, 0] / 1e6, shown[:, 1] / 1000).later((visible_ms or 0.0) / 1000)
+    picture = Ages(picture.at_s, picture.age_s + (seen_later_ms or 0.0) / 1000)
     skew = 1000 * skews(picture, sound).age_s
     page = [row["skew_ms"] for row in own if row["skew_ms"] is not None]
     return {
@@ -178,6 +193,7 @@ def summary(
         "sound_ms_p50": _at(1000 * sound.age_s, 50),
         "sound_ms_p95": _at(1000 * sound.age_s, 95),
         "seen_later_ms": None if seen_later_ms is None else round(seen_later_ms, 1),
+        "to_visible_ms": None if visible_ms is None else round(visible_ms, 1),
         "output_ms": round(output_ms, 1),
         "page_skew_ms_p50": _at(page, 50) if page else None,
         "hold_ms": _median([row["hold_ms"] for row in own]),

@@ -21,7 +21,7 @@ from telepresence.rtc.monotonic import now_us
 FOLDER: Final = Path(__file__).parent / "page"
 MAX_BODY_BYTES: Final = 1 << 30
 ROLES: Final = ("sender", "receiver")
-OWN: Final = ("bench.js", "lips.js", "tap.js")
+OWN: Final = ("bench.js", "lips.js")
 PRODUCT: Final = tuple(
     f"{name}.js" for name in ("connection", "call/sound", "call/sync", "call/steering", "call/clocks")
 )  # modules of the product's page that are measured

@@ -14,6 +14,7 @@ from telepresence.bench.lips import (
     SECONDS,
     Ages,
     ages,
+    evened,
     event_times,
     openness,
     skews,
@@ -24,7 +25,7 @@ from telepresence.bench.report import page
 from telepresence.bench.run import call_text
 from tests.bench.test_results import report
 
-BLOCK_S = 128 / 48_000
+BLOCK_S = 120 / 48_000
 
 
 def levels(later_s: float, begin_s: float = 100.0, seconds: float = 15.0) -> list[list[float]]:
@@ -63,6 +64,28 @@ def test_lips_that_are_late_have_a_positive_skew() -> None:
     assert early is not None
     assert early["skew_ms_p50"] == pytest.approx(-40, abs=2)
     assert early["skew_ms_abs_p95"] == pytest.approx(40, abs=4)
+
+
+def test_what_a_screen_takes_makes_pictures_later() -> None:
+    found = summary({"levels": levels(0.0), "figures": []}, heard(0.06), pictures(90), 5.0, 24.0)
+    assert found is not None
+    assert found["skew_ms_p50"] == pytest.approx(49, abs=2)
+    assert found["to_visible_ms"] == 24.0
+
+
+def test_blocks_that_a_track_delivers_at_once_follow_each_other() -> None:
+    """Three times 10 ms together, as a device asks for them, a hiccup of 8 ms now and then, and 20 ms lost for good."""
+    rng = np.random.default_rng(2)
+    begin = np.arange(0, 12, 0.03) + 5.0
+    late = begin + np.where(rng.uniform(size=len(begin)) < 0.05, 0.008, 0.0) + np.where(begin > 11, 0.02, 0.0)
+    chunks = np.repeat(late, 3)
+    times = (chunks[:, None] + np.arange(4) * BLOCK_S).ravel()
+    even = evened(times)
+    assert np.abs(np.diff(even) - BLOCK_S).max() < 0.012
+    true = (np.repeat(begin + np.where(begin > 11, 0.02, 0.0), 12)) + np.tile(np.arange(12) * BLOCK_S, len(begin))
+    off_ms = 1000 * (even - true)
+    assert np.percentile(np.abs(off_ms - np.median(off_ms)), 95) < 2.5
+    assert -12 < np.median(off_ms) < 0, "as late as they are delivered on average: the rest is in the output's delay"
 
 
 def test_silence_or_no_picture_has_no_skew() -> None:

@@ -7,8 +7,7 @@ import { PictureTimes } from "./call/clocks.js";
 import { LipSync } from "./call/sync.js";
 
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false }; // bursts are no speech
-const SAMPLE_RATE = 48_000;
-const BLOCK = 128; // samples of Web Audio
+const BLOCK = 120; // samples, about, whose loudness is noted: four or five of what a track delivers at once
 
 /** One end: its place in the room by its edge's WebSocket, its sound, and what is noted of both. */
 export class Lips {
@@ -27,13 +26,10 @@ export class Lips {
   }
 
   async begin() {
-    this.context = new AudioContext({ sampleRate: SAMPLE_RATE });
-    await this.context.audioWorklet.addModule("tap.js");
-    await this.context.resume();
     if (this.speaks) {
       const stream = await navigator.mediaDevices.getUserMedia({ audio: RAW });
       [this.microphone] = stream.getAudioTracks();
-      this.#tap(stream);
+      this.#tap(this.microphone);
     }
     const { url, token } = this.edge;
     this.socket = new WebSocket(`${url.replace("http", "ws")}/api/room`);
@@ -50,7 +46,6 @@ export class Lips {
     this.sound?.close();
     this.microphone?.stop();
     this.heard.srcObject = null;
-    this.context?.close();
   }
 
   /** Note loudness, and what the page itself thinks, from now on. */
@@ -58,7 +53,7 @@ export class Lips {
     this.taking = { levels: [], figures: [], offset: Infinity };
   }
 
-  /** What was noted: levels as [seconds of the context, level], `offset` to performance.now() in seconds. */
+  /** What was noted: levels as [seconds of the tracks' clock, level], `offset` to performance.now() in seconds. */
   taken() {
     const found = this.taking;
     this.taking = null;
@@ -97,7 +92,7 @@ export class Lips {
   #onStream(stream) {
     if (this.speaks || !stream) return;
     this.heard.srcObject = stream;
-    this.#tap(stream);
+    this.#tap(stream.getAudioTracks()[0]);
   }
 
   #onSync(id, channel, receiver) {
@@ -112,14 +107,29 @@ export class Lips {
     if (!this.speaks) this.sync.watch(this.video, place, this.times);
   }
 
-  #tap(stream) {
-    const node = new AudioWorkletNode(this.context, "tap", { numberOfOutputs: 0 });
-    node.port.onmessage = ({ data }) => {
-      if (!this.taking) return;
-      const last = data.at(-1)[0] + BLOCK / this.context.sampleRate;
-      this.taking.offset = Math.min(this.taking.offset, performance.now() / 1000 - last); // the quickest message tells the clock
-      this.taking.levels.push(...data);
-    };
-    this.context.createMediaStreamSource(stream).connect(node);
+  /**
+   * What a track delivers, as it delivers it. Web Audio would do, but for its queue between the track and itself: that
+   * grows by some 10 ms whenever the machine is late, and stays so, and the sound seems to be older than it is.
+   */
+  async #tap(track) {
+    const reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      if (this.taking) this.#note(next.value, this.taking);
+      next.value.close();
+    }
+  }
+
+  #note(data, taking) {
+    const { numberOfFrames: count, sampleRate } = data;
+    const samples = new Float32Array(count);
+    data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+    const begin = data.timestamp / 1e6;
+    taking.offset = Math.min(taking.offset, performance.now() / 1000 - begin); // the quickest tells the clock
+    const blocks = Math.max(1, Math.round(count / BLOCK)), length = Math.floor(count / blocks);
+    for (let block = 0; block < blocks; block += 1) {
+      let sum = 0;
+      for (let n = block * length; n < (block + 1) * length; n += 1) sum += samples[n] * samples[n];
+      taking.levels.push([begin + (block * count) / blocks / sampleRate, Math.sqrt(sum / length)]);
+    }
   }
 }
