@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from telepresence.avatar.samples import sample_motion
+from telepresence.edge.pacing import LOOKS, STEPS_PER_S
 from telepresence.errors import InputError, MediaError, TelepresenceError
 from telepresence.media import read_frames
 from telepresence.rtc.camera import Source, file_source, kind_of, sample_source
 from telepresence.rtc.landmarker import REST_EVERY_US, CameraPicture, Landmarker, MotionMaker, Tracked
 from telepresence.rtc.mailbox import Mailbox
 from telepresence.rtc.monotonic import now_us
+from telepresence.rtc.sender import Sender
 from telepresence.wire.codec import MotionPacket
 from telepresence.wire.plain import decode, encode
 
@@ -198,3 +201,19 @@ def test_a_missing_file_and_a_photo_are_no_cameras(tmp_path: Path) -> None:
     (tmp_path / "still.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(MediaError, match=r"still\.jpg: a photo does not move"):
         file_source(tmp_path / "still.jpg", lambda picture: None, lambda running: None)
+
+
+def test_a_slowed_sender_looks_at_fewer_of_its_cameras_pictures_and_then_at_all_again() -> None:
+    async def looked_at(measured: float) -> int:
+        sender = Sender("browser", None, *([lambda _: None] * 4))
+        taken: list[CameraPicture] = []
+        assert sender._landmarker is not None
+        sender._landmarker.mailbox.put = taken.append  # type: ignore[method-assign,assignment]
+        for _ in range(LOOKS):
+            sender.pace.measured(measured)
+        for n in range(90):
+            sender.put(CameraPicture(np.zeros((4, 4, 3), np.uint8), 10_000_000 + n * 33_333))
+        return len(taken)
+
+    assert asyncio.run(looked_at(2.0)) == 90
+    assert asyncio.run(looked_at(0.5)) == pytest.approx(3 * STEPS_PER_S[0], abs=1)
