@@ -47,6 +47,7 @@ export class Pace {
  * @property {() => Promise<{url: string, token: string} | null>} find  asked before every attempt: a restarted edge has moved
  * @property {MediaStreamTrack|null} [track]  what is sent
  * @property {boolean} [sends]  whether there is a way for a track that comes later, by `replace`
+ * @property {number|null} [perSecond]  pictures sent a second at the most; `slow` changes it
  * @property {boolean|number} [receive]  how many avatars are asked for
  * @property {(state: "connecting"|"live"|"lost") => void} onState
  * @property {(stream: MediaStream, place: number) => void} [onStream]
@@ -81,6 +82,13 @@ export class Link {
     this.sender?.replaceTrack(track).catch((error) => console.info(`link: ${error.message}`));
   }
 
+  /** Send so many pictures a second at the most: an edge that is behind would only throw them away. @param {number|null} perSecond */
+  slow(perSecond) {
+    if ((this.options.perSecond ?? null) === (perSecond ?? null)) return;
+    this.options.perSecond = perSecond;
+    this.#slow();
+  }
+
   /** Stop for good. */
   close() {
     this.closed = true;
@@ -91,7 +99,8 @@ export class Link {
     this.#drop();
     if (this.closed) return;
     this.options.onState(this.everLive ? "lost" : "connecting");
-    const [peer, begun] = [new RTCPeerConnection({ iceServers: [] }), performance.now()];
+    // One transport for all sections: each would bring its own to the offer, and a busy machine takes long for every one.
+    const [peer, begun] = [new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" }), performance.now()];
     this.peer = peer;
     try {
       this.#prepare(peer);
@@ -104,6 +113,7 @@ export class Link {
       this.pace.connected(tookMs);
       console.info(`link: live after ${Math.round(tookMs)} ms`);
       this.everLive = true;
+      if (this.options.perSecond) this.#slow();
       this.options.onState("live");
     } catch (error) {
       if (this.peer === peer) this.#again(error);
@@ -119,6 +129,7 @@ export class Link {
     }
     const ways = Array.from({ length: Number(receive ?? 0) }, () => peer.addTransceiver("video", { direction: "recvonly" }));
     for (const way of ways) hurry(way.receiver);
+    for (const way of peer.getTransceivers()) onlyKnown(way);
     peer.addEventListener("track", ({ track: picture, transceiver }) => {
       const place = ways.indexOf(transceiver);
       if (place >= 0) onStream?.(new MediaStream([picture]), place);
@@ -126,10 +137,8 @@ export class Link {
   }
 
   async #negotiate(peer) {
-    const edge = await this.options.find();
+    const [edge] = await Promise.all([this.options.find(), peer.setLocalDescription().then(() => gathered(peer))]);
     if (!edge) throw new Error("the edge is not up yet");
-    await peer.setLocalDescription();
-    await gathered(peer);
     const response = await fetch(new URL("/api/page", edge.url), {
       method: "POST",
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${edge.token}` },
@@ -139,6 +148,15 @@ export class Link {
     if (!response.ok) throw new Error(`the edge answered ${response.status}`);
     const { type, sdp } = await response.json();
     await peer.setRemoteDescription({ type, sdp: this.sender ? startFast(sdp) : sdp });
+  }
+
+  #slow() {
+    const asked = this.sender?.getParameters();
+    for (const encoding of asked?.encodings ?? []) {
+      if (this.options.perSecond) encoding.maxFramerate = this.options.perSecond;
+      else delete encoding.maxFramerate;
+    }
+    if (asked?.encodings?.length) this.sender.setParameters(asked).catch((error) => console.info(`link: ${error.message}`));
   }
 
   #watch(peer) {
@@ -184,6 +202,19 @@ export class Link {
 function hurry(receiver) {
   try { receiver.jitterBufferTarget = 0; } catch { /* not known here */ }
   try { receiver.playoutDelayHint = 0; } catch { /* not known here */ }
+}
+
+/** What an edge can decode and encode (aiortc), and how packets are sent again. */
+export function known({ mimeType, sdpFmtpLine = "" }) {
+  const baseline = /profile-level-id=42/i.test(sdpFmtpLine) && /packetization-mode=1/.test(sdpFmtpLine);
+  return /^video\/(?:VP8|rtx)$/i.test(mimeType) || (/^video\/H264$/i.test(mimeType) && baseline);
+}
+
+/** Offer only that: of a browser's thirty codecs in each section an edge reads every line, four fifths of its answer's time. */
+function onlyKnown(way) {
+  try {
+    way.setCodecPreferences(RTCRtpReceiver.getCapabilities("video").codecs.filter(known));
+  } catch { /* all of them, then */ }
 }
 
 /** Have the browser's encoder begin at START_KBPS (`x-google-start-bitrate`, honoured by Chromium, ignored by others). */

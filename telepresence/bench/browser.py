@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
+from telepresence.bench.ordinary import as_users_have_it
 from telepresence.errors import InputError
 
 VARIABLE: Final = "TELEPRESENCE_CHROMIUM"
@@ -28,7 +29,7 @@ FLAGS: Final = (
 
 
 def playwright() -> Any:
-    """Playwright's asynchronous API.
+    """Playwright's asynchronous API; browsers started by it get the priorities that they have for users.
 
     Raises:
         InputError: it is not installed.
@@ -40,6 +41,7 @@ def playwright() -> Any:
             "the benchmark drives a browser through playwright, which is not installed; run: make bench, or: "
             "pip install 'telepresence[bench]'"
         ) from error
+    as_users_have_it()
     return async_playwright
 
 

@@ -20,7 +20,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from telepresence.rtc import estimate, patches, session, trace
+from telepresence.rtc import draining, estimate, patches, session, trace
 from telepresence.rtc.edge import SWITCH_S
 from telepresence.rtc.link import Impairment, impair
 from telepresence.rtc.mailbox import LoopMailbox
@@ -150,6 +150,7 @@ class Relay:
 
 
 def _connection(kept: list[RTCPeerConnection]) -> RTCPeerConnection:
+    draining.install()  # as the avatar's way has it
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     kept.append(pc)
     return pc

@@ -62,6 +62,7 @@ class PageRoom:
         self._about = About("", muted=False, camera=False)
         self._headset_muted = True
         self._page_ms: float | None = None
+        self._camera_per_s: float | None = None
         self._speaks = False
         self._say = say
         self._relaying: set[asyncio.Task[None]] = set()
@@ -91,6 +92,12 @@ class PageRoom:
         self._page_ms = page_ms
         self.present()
 
+    def slow_camera(self, per_s: float | None) -> None:
+        """The page is to send so many of its camera's pictures a second at the most; None: all of them."""
+        if per_s != self._camera_per_s:
+            self._camera_per_s = per_s
+            self._pages.changed()
+
     def speaks(self) -> None:
         """Without a page, the edge itself has sound, and can be called."""
         self._speaks = True
@@ -111,7 +118,8 @@ class PageRoom:
             ice_servers=hub.ice_servers,
         )
         others = [self._someone(peer) for peer in room.peers.values()]
-        return snapshot.fields(standing, others, room.before & room.peers.keys(), self._invitation.size)
+        told = snapshot.fields(standing, others, room.before & room.peers.keys(), self._invitation.size)
+        return told | {"camera_per_s": self._camera_per_s}
 
     def on_membership(self) -> None:
         """We have left or come back."""

@@ -24,7 +24,7 @@ from telepresence.edge.status import Status
 from telepresence.enrolment.own import own_avatar
 from telepresence.enrolment.server import Enrolment
 from telepresence.hub.client import HubClient, parse_join_url
-from telepresence.rtc import patches, playout_delay, session, trace
+from telepresence.rtc import draining, patches, playout_delay, session, trace
 from telepresence.rtc.figures import Figures
 from telepresence.rtc.landmarker import Tracked
 from telepresence.rtc.lips import Lips
@@ -207,6 +207,7 @@ class Edge:
     def _prepare_page(self) -> None:
         """Take the page's port, but answer nobody yet."""
         shows, takes = self.config.shows, self._sender.kind == "browser"
+        draining.install()
         patches.set_bitrate(self.config.size)
         playout_delay.understood()
         self.viewers = Viewers(self._sender.put if takes else None, self._on_camera, self.figures.shown, shows=shows)
@@ -251,6 +252,7 @@ class Edge:
             self._shedding.measured(self._loop.time() - due)
             if self._drawing:
                 self._sender.pace.measured(self._drawing.renderer.settle())
+                self.page_room.slow_camera(self._sender.pace.per_s)
 
     async def _tidy(self) -> None:
         """Others' avatars do not stay longer than they may, however long this process runs."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from telepresence.bench.ordinary import as_users_have_it
 from telepresence.hub.urls import URL_VARIABLE
 from tests.browser.camera_clip import write_camera_clip
 
@@ -62,6 +63,7 @@ def chromium() -> str:
         advice = "install Chromium (apt install chromium), or name one in TELEPRESENCE_CHROMIUM"
         warnings.warn(f"no Chromium, so the live call is NOT tested: {advice}", stacklevel=1)
         pytest.skip(f"no Chromium: {advice}")
+    as_users_have_it()
     return found
 
 

@@ -4,7 +4,19 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { Peer, VirtualClock, sleep } from "./virtual.mjs";
-import { Link, Pace } from "../../web/connection.js";
+import { Link, Pace, known } from "../../web/connection.js";
+
+const CODECS = [
+  { n: 1, mimeType: "video/VP8" },
+  { n: 2, mimeType: "video/rtx" },
+  { n: 3, mimeType: "video/H264", sdpFmtpLine: "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42001f" },
+  { n: 4, mimeType: "video/H264", sdpFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f" },
+  { n: 5, mimeType: "video/H264", sdpFmtpLine: "profile-level-id=42e01f;level-asymmetry-allowed=1;packetization-mode=1" }, // Firefox
+  { n: 6, mimeType: "video/H264", sdpFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640c1f" },
+  { n: 7, mimeType: "video/AV1", sdpFmtpLine: "level-idx=5;profile=0;tier=0" },
+  { n: 8, mimeType: "video/ulpfec" },
+];
+globalThis.RTCRtpReceiver = { getCapabilities: () => ({ codecs: CODECS }) };
 
 const ANSWER_MS = 150, CONNECT_MS = 250;
 
@@ -133,6 +145,33 @@ test("who knows that the edge is there need not wait for the next attempt", asyn
   assert.ok(await clock.until(live) <= ANSWER_MS + CONNECT_MS + 20);
   link.hurry(); // nothing to hurry
   assert.equal(Peer.all.length, many);
+});
+
+test("one transport is offered, and only what an edge knows", async () => {
+  link.restart();
+  await clock.until(live);
+  const [peer] = Peer.all;
+  assert.equal(peer.options.bundlePolicy, "max-bundle");
+  assert.deepEqual(peer.ways.map((way) => way.preferred), [...Array(3)].map(() => CODECS.filter(known)));
+  assert.deepEqual(CODECS.filter(known).map((codec) => codec.n), [1, 2, 4, 5]);
+});
+
+test("an edge that is behind gets fewer pictures, on every connection, until it is not", async () => {
+  link.close();
+  link = new Link({ find: async () => ({ url: "http://127.0.0.1:1", token: "t" }), sends: true, onState: (state) => states.push(state) });
+  link.restart();
+  await clock.until(live);
+  const rate = () => Peer.all.at(-1).ways[0].sender.asked?.encodings[0].maxFramerate;
+  assert.equal(rate(), undefined);
+  link.slow(15);
+  assert.equal(rate(), 15);
+  edge.cut("refuses");
+  edge.back();
+  states.push("lost");
+  await clock.until(() => Peer.all.length === 2 && live());
+  assert.equal(rate(), 15);
+  link.slow(null);
+  assert.equal(rate(), undefined);
 });
 
 test("a link that was closed stays so", async () => {

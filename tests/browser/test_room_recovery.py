@@ -170,3 +170,40 @@ def test_the_pages_sound_goes_through_the_relay_where_nothing_else_may(chromium:
     finally:
         room.close()
         turn.close()
+
+
+# What is asked of the camera's encoder, and what it gives: pictures a second.
+SENDING = """async () => {
+  const senders = window.peers.flatMap((peer) => peer.getSenders()).filter(({ track }) => track?.kind === "video");
+  const report = await senders[0].getStats();
+  const out = [...report.values()].find(({ type }) => type === "outbound-rtp");
+  return [senders[0].getParameters().encodings[0].maxFramerate ?? null, out?.framesPerSecond ?? 0];
+}"""
+SLOW_PER_S = 10.0
+
+
+def test_a_page_sends_an_edge_that_is_behind_fewer_pictures(chromium: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    room = Room()
+    try:
+        edge = room.add_here("Ada")
+        with sync_playwright() as playwright:
+            flags = [*FLAGS, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+            browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+            page = browser.new_page()
+            page.add_init_script(NOTE_PEERS)
+            page.goto(f"{edge.page.url}/")
+            page.get_by_test_id("join").click()
+            wait_for(lambda: page.evaluate("window.peers.length") > 0, PATIENCE_S, "a connection")
+            wait_for(lambda: page.evaluate(SENDING)[1] > 1.3 * SLOW_PER_S, PATIENCE_S, "pictures")
+            assert page.evaluate(SENDING)[0] is None
+            edge._sender.pace.per_s = SLOW_PER_S
+            wait_for(lambda: page.evaluate(SENDING)[0] == SLOW_PER_S, PATIENCE_S, "fewer are asked for")
+            wait_for(lambda: 0 < page.evaluate(SENDING)[1] <= 1.2 * SLOW_PER_S, PATIENCE_S, "and sent")
+            edge._sender.pace.per_s = None
+            wait_for(lambda: page.evaluate(SENDING)[0] is None, PATIENCE_S, "all are asked for")
+            wait_for(lambda: page.evaluate(SENDING)[1] > 1.3 * SLOW_PER_S, PATIENCE_S, "and sent")
+            browser.close()
+    finally:
+        room.close()

@@ -83,8 +83,13 @@ export class Peer extends EventTarget {
 
   addTransceiver(kind, { direction }) {
     const track = { kind: "audio" };
-    const sender = { transport: this.transport, replaceTrack: async () => {} };
-    const way = { kind, direction, sender, receiver: { transport: this.transport, track } };
+    const sender = {
+      transport: this.transport,
+      replaceTrack: async () => {},
+      getParameters: () => structuredClone(sender.asked ?? { encodings: [{ active: true }] }),
+      setParameters: async (asked) => { sender.asked = asked; },
+    };
+    const way = { kind, direction, sender, receiver: { transport: this.transport, track }, setCodecPreferences: (all) => { way.preferred = all; } };
     this.ways.push(way);
     return way;
   }

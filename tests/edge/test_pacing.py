@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from telepresence.edge.messages import View
-from telepresence.edge.pacing import AMPLE, LOOKS, STEPS_PER_S, CameraPace
+from telepresence.edge.pacing import AMPLE, LOOKS, PATIENCE, STEPS_PER_S, CameraPace
 from telepresence.edge.schedule import BUDGET, SPEAKER_PER_S, TILE_PER_S, Scheduler
 
 
@@ -80,3 +80,31 @@ def test_room_is_the_time_there_is_over_what_is_needed_at_the_least() -> None:
     scheduler.drawn(["a"], 256, 0, 40_000)
     scheduler.drawn(["b"], 128, 0, 30_000)
     assert scheduler.room() == pytest.approx(BUDGET / (SPEAKER_PER_S * 0.04 + TILE_PER_S * 0.03))
+
+
+def test_a_step_up_that_was_too_much_is_tried_again_less_and_less_often() -> None:
+    pace, waits = slowed(1), []
+    for _ in range(7):
+        looks = 0
+        while pace.per_s is not None:
+            pace.measured(AMPLE)
+            looks += 1
+        waits.append(looks)
+        while pace.per_s is None:
+            pace.measured(0.5)
+    assert waits == [LOOKS * 2**n for n in range(5)] + [PATIENCE * LOOKS] * 2
+
+
+def test_a_step_up_that_held_is_followed_by_the_next_as_usual() -> None:
+    pace = slowed(2)
+    for wanted in (STEPS_PER_S[0], STEPS_PER_S[1]):  # up, and that was too much
+        while pace.per_s != wanted:
+            pace.measured(AMPLE if wanted == STEPS_PER_S[0] else 0.5)
+    for looks, wanted in ((2 * LOOKS, STEPS_PER_S[0]), (2 * LOOKS, None)):
+        for _ in range(looks):
+            pace.measured(AMPLE)
+        assert pace.per_s == wanted
+    for looks, step in ((LOOKS, STEPS_PER_S[0]), (4 * LOOKS, None)):
+        for _ in range(looks):
+            pace.measured(0.5 if step else AMPLE)
+        assert pace.per_s == step

@@ -238,6 +238,7 @@ export class EdgeCall extends Call {
 
   #onRoom(room) {
     this.told = room;
+    this.link_?.slow(room.camera_per_s);
     this.tell("", "info", PROGRAM);
     const back = this.#isBack(room);
     Object.assign(this, { you: room.you, room: room.room, link: room.link, hub: room.hub });
@@ -297,6 +298,7 @@ export class EdgeCall extends Call {
       find: async () => { const { camera, avatar } = await this.#fresh(); return camera ?? avatar; },
       sends: this.takesCamera,
       track: this.own.camera,
+      perSecond: this.told?.camera_per_s,
       receive: sections,
       onStream: (stream, place) => this.#picture(place, stream),
       onDrop: () => this.#dropped(),
