@@ -16,6 +16,7 @@ from tests.rtc.call import edge, hub, request
 from tests.rtc.pair import until
 
 HEADERS = {"Content-Type": "application/json"}
+PATIENCE = 100  # tenths of a second
 
 
 def test_nothing_is_kept_or_served_by_default() -> None:
@@ -45,9 +46,14 @@ def test_two_edges_note_every_stage_and_a_link_lies_between_them(monkeypatch: py
             bearer = {"Authorization": f"Bearer {receiver.page.token}"}
             where = f"{receiver.page.url}/api/trace"
             assert (await request(where))[0] == 401
-            status, found, _ = await request(where, headers=bearer)
-            assert status == 200
-            seen = {stage for stage, *_ in found["notes"]}
+            seen: set[str] = set()
+            for _ in range(PATIENCE):  # pictures are noted once both clocks are known to each other
+                status, found, _ = await request(where, headers=bearer)
+                assert status == 200
+                seen |= {stage for stage, *_ in found["notes"]}
+                if "rendered" in seen:
+                    break
+                await asyncio.sleep(0.1)
             assert seen <= set(STAGES)
             assert {"sent", "received", "drawing", "keypoints", "rendered"} <= seen
             assert found["totals"]["payload_received_bytes"] > 0
