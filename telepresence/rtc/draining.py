@@ -9,6 +9,7 @@ newer.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any, Final
 
@@ -31,7 +32,8 @@ class DrainingProtocol(StunProtocol):  # type: ignore[misc]  # aioice has no typ
         """The socket is open; a second handle on it is kept, since a transport's own does not let itself be read."""
         super().connection_made(transport)
         own = transport.get_extra_info("socket")
-        if own is not None:
+        # Windows' other loop always has a read under way, which this one would overtake.
+        if own is not None and isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
             self._more = own.dup()
             self._more.setblocking(False)
 
